@@ -1,0 +1,66 @@
+// Command sallyport is the agent and the operator's commands.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the build.
+var version = "dev"
+
+// environment is what a command may touch of the world, so that every command
+// can be tested.
+type environment struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+// exitError carries an exit code of its own; the message has been printed.
+type exitError struct{ code int }
+
+func (e exitError) Error() string { return fmt.Sprintf("exit %d", e.code) }
+
+func main() {
+	os.Exit(run(os.Args[1:], environment{os.Stdin, os.Stdout, os.Stderr}))
+}
+
+func run(args []string, env environment) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := newRoot(env)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	var exit exitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return exit.code
+	}
+	fmt.Fprintln(env.stderr, "sallyport:", err)
+	return 2
+}
+
+func newRoot(env environment) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "sallyport",
+		Short:         "Watch what leaves this host for infrastructure attributed to designated entities",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetIn(env.stdin)
+	root.SetOut(env.stdout)
+	root.SetErr(env.stderr)
+	root.AddCommand(
+		newVersion(env),
+	)
+	return root
+}
