@@ -29,6 +29,57 @@ type Reject struct {
 	Reason string `json:"reason"`
 }
 
+// Paths of the wire between agent and collector. All but PathEnrol ask for the
+// agent's client certificate.
+const (
+	PathFindings  = "/v1/findings"  // POST, lines of Envelope, Content-Encoding: zstd or none
+	PathHeartbeat = "/v1/heartbeat" // POST Heartbeat
+	PathEnrol     = "/v1/enrol"     // POST EnrolRequest
+	PathRenew     = "/v1/renew"     // POST RenewRequest
+)
+
+// EnrolRequest asks for the first client certificate.
+type EnrolRequest struct {
+	Token string `json:"token"` // Token.Secret, not the whole token
+	CSR   string `json:"csr"`   // PEM "CERTIFICATE REQUEST", ECDSA P-256, common name = Name
+	Name  string `json:"name"`  // the name the agent will report as
+}
+
+// EnrolResponse answers EnrolRequest and RenewRequest.
+type EnrolResponse struct {
+	Certificate string `json:"certificate"` // PEM, leaf first, then any intermediates
+	CA          string `json:"ca"`          // PEM, every CA to trust: two while one takes over from the other
+}
+
+// RenewRequest asks for a certificate to follow the one the connection was
+// authenticated with. The name stays.
+type RenewRequest struct {
+	CSR string `json:"csr"`
+}
+
+// Problem is the body of every answer that is not 2xx.
+type Problem struct {
+	Code   string `json:"code"`
+	Detail string `json:"detail,omitempty"` // for a person
+}
+
+// Codes of a Problem. The agent keeps its spool whatever the code.
+const (
+	CodeRevoked      = "revoked"       // 403: the agent's certificate was revoked
+	CodeExpired      = "expired"       // 403: the agent's certificate has run out
+	CodeUnknownAgent = "unknown_agent" // 403: no such agent is enrolled
+	CodeOtherAgent   = "other_agent"   // 403: an agent can only report as itself
+	CodeTokenExpired = "token_expired" // 403: on enrolment
+	CodeTokenSpent   = "token_spent"   // 403: no uses left
+	CodeTokenRevoked = "token_revoked" // 403
+	CodeTokenUnknown = "token_unknown" // 403
+	CodeNameRefused  = "name_refused"  // 403: the token is bound to other names
+	CodeBadRequest   = "bad_request"   // 400
+	CodeTooLarge     = "too_large"     // 413: send smaller batches
+	CodeBusy         = "busy"          // 429 or 503, with Retry-After in seconds
+	CodeNotAvailable = "not_available" // 503: the stream does not take findings now
+)
+
 // Heartbeat is what an agent says of itself: POST /v1/heartbeat, every minute.
 type Heartbeat struct {
 	Agent    string            `json:"agent"`
