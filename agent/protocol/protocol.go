@@ -1,6 +1,6 @@
 // Package protocol recognises protocols in the first bytes of a flow, and reads
-// the facts they show in the clear. One file per protocol; the list at the end
-// of this file is the whole registry. It imports nothing of ours.
+// the facts they show in the clear. One file per protocol; the list in
+// list.go is the whole registry. It imports nothing of ours.
 package protocol
 
 // State of an identification. Both sides must agree for Confirmed.
@@ -39,7 +39,7 @@ type Flow struct {
 	ServerPort     uint16
 	MidFlow        bool // the capture began in the middle: Stream does not start at byte 0
 	Closed         bool // nothing more will come
-	Facts          *Facts
+	Facts          *Facts // never nil: the flow table gives one to every flow
 }
 
 // Facts are what parsers found, shared by all detectors of the flow.
@@ -94,6 +94,7 @@ type Detector struct {
 	TCP   func(first []byte, fromClient bool) bool                 // nil: not over TCP
 	UDP   func(first []byte, wireLength int, fromClient bool) bool // nil: not over UDP
 	Proto uint8                                                    // an IP protocol of its own, 0 for none
+	Facts bool                                                     // fills Facts: let it finish though another has confirmed
 	Look  func(*Flow) Result
 }
 
