@@ -1,0 +1,68 @@
+# Sallyport. "make help" lists the targets.
+
+export PATH := /usr/local/go/bin:$(PATH)
+export CGO_ENABLED := 0
+GO      := go
+BUILD   := build
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+FUZZTIME := 20s
+
+.DEFAULT_GOAL := help
+.PHONY: help deps deps-test build generate check fmt vet lint drift test test-unit test-e2e test-long fuzz bench score run stop clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+deps: ## Install what building needs (root where something is missing)
+	@deploy/install-deps.sh build
+
+deps-test: ## Install what testing needs, the real peers among it
+	@deploy/install-deps.sh test
+
+build: ## Build both binaries into build/
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BUILD)/ ./cmd/sallyport ./cmd/sallyport-collector
+
+run: deps build ## Start collector and agent on this host and show a finding (root)
+	@deploy/run.sh start
+
+stop: ## End what "make run" started
+	@deploy/run.sh stop
+
+clean: stop ## Remove what was built and the state of "make run"
+	rm -rf $(BUILD) state
+
+generate: ## Rebuild the BPF objects and the generated documents
+	$(GO) generate ./...
+	$(GO) test ./agent/protocol ./rules/... -run 'Generated|Docs|Schema|Drift' -update
+
+check: fmt vet drift ## Formatting, vet, generated files
+
+fmt: ## Fail on unformatted files
+	@out=$$(gofmt -l agent bpf cmd collector rules); [ -z "$$out" ] || { echo "gofmt -w these:"; echo "$$out"; exit 1; }
+
+vet: ## go vet
+	$(GO) vet ./...
+
+drift: ## Fail where a generated file differs from what makes it
+	$(GO) test -count=1 ./agent/protocol ./bpf ./rules/... -run 'Generated|Docs|Schema|Drift'
+
+test: deps-test check build test-unit test-e2e ## Everything, real peers included (root)
+
+test-unit: ## All packages but the end-to-end tests
+	SALLYPORT_TEST_REQUIRE=$${SALLYPORT_TEST_REQUIRE-kernel,peers} $(GO) test -count=1 -timeout 15m $$($(GO) list ./... | grep -v '/cmd/e2e')
+
+test-e2e: ## Agent, collector and real peers in network namespaces (root)
+	SALLYPORT_TEST_REQUIRE=$${SALLYPORT_TEST_REQUIRE-kernel,peers} $(GO) test -count=1 -timeout 15m ./cmd/e2e
+
+score: build ## Identification against labelled captures: make score CAPTURES=DIR
+	@test -n "$(CAPTURES)" || { echo 'usage: make score CAPTURES=DIR (with labels.jsonl in it)'; exit 2; }
+	$(BUILD)/sallyport replay --flows $(CAPTURES) > $(BUILD)/predictions.jsonl
+	$(GO) run ./cmd/score $(CAPTURES) $(BUILD)/predictions.jsonl
+
+fuzz: ## Every fuzz target for FUZZTIME (default 20s) each
+	@for pkg in $$($(GO) list ./...); do \
+		for f in $$($(GO) test $$pkg -list '^Fuzz' | grep '^Fuzz'); do \
+			echo "== $$pkg $$f"; $(GO) test $$pkg -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) || exit 1; \
+		done; \
+	done
