@@ -61,7 +61,9 @@ type TLS struct {
 	ECH          bool
 	ServerHello  bool
 	SelectedALPN string
-	Certificates [][]byte // DER, leaf first; TLS 1.2 and older only
+	Certificates [][]byte // the server's, DER, leaf first; TLS 1.2 and older only
+
+	ClientCertificates [][]byte // the client's, where it showed one
 }
 
 // SSH is what an SSH handshake shows in the clear.
