@@ -37,8 +37,8 @@ type Flow struct {
 	Client, Server Side
 	ClientPort     uint16
 	ServerPort     uint16
-	MidFlow        bool // the capture began in the middle: Stream does not start at byte 0
-	Closed         bool // nothing more will come
+	MidFlow        bool   // the capture began in the middle: Stream does not start at byte 0
+	Closed         bool   // nothing more will come
 	Facts          *Facts // never nil: the flow table gives one to every flow
 }
 
