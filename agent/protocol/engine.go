@@ -110,6 +110,17 @@ func NewEngine(list []Detector) *Engine {
 	return e
 }
 
+// Wants says whether any detector may look at flows of the IP protocol.
+func (e *Engine) Wants(proto uint8) bool {
+	switch proto {
+	case 6:
+		return len(e.tcp) > 0
+	case 17:
+		return len(e.udp) > 0
+	}
+	return e.proto[proto] != mask{}
+}
+
 // Look shows the flow to its candidates. changed says that the answer or the
 // facts are other than after the last Look; decided that no later Look can
 // change them, so that the flow's bytes may go.

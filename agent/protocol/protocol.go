@@ -42,7 +42,8 @@ type Flow struct {
 	Facts          *Facts // never nil: the flow table gives one to every flow
 }
 
-// Facts are what parsers found, shared by all detectors of the flow.
+// Facts are what parsers found, shared by all detectors of the flow. They outlive
+// its bytes: a parser copies what it keeps, never a slice of a Side.
 type Facts struct {
 	TLS    *TLS
 	SSH    *SSH

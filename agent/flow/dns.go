@@ -1,0 +1,183 @@
+package flow
+
+import (
+	"encoding/binary"
+
+	"sallyport/agent/capture"
+)
+
+// Ports on which DNS is read without a look at the bytes (RFC 1035, RFC 6762).
+const (
+	dnsPort  = 53
+	mdnsPort = 5353
+)
+
+// maxDNSMessage bounds a message over TCP that is waited for; a longer one is
+// given cut.
+const maxDNSMessage = 16 << 10
+
+// dnsStreams follow both directions of DNS over TCP for the flow's whole life.
+type dnsStreams struct {
+	sides  [2]dnsStream
+	budget int
+}
+
+type dnsStream struct {
+	stream stream
+	skip   int // bytes of a long message still to pass
+	lost   bool
+}
+
+// dns gives the messages in p to the sink, once the flow is known to carry DNS.
+func (t *Table) dns(f *Flow, p *capture.Packet, fromClient bool) {
+	if len(p.Payload) == 0 && f.Transport != 6 {
+		return
+	}
+	if !f.dns && !t.startDNS(f, p) {
+		return
+	}
+	switch f.Transport {
+	case 17:
+		if len(p.Payload) >= dnsHeader {
+			t.message(f, fromClient, p.Payload, p)
+		}
+	case 6:
+		t.dnsSegment(f, p, fromClient)
+	}
+}
+
+// startDNS decides on a flow's first payload.
+func (t *Table) startDNS(f *Flow, p *capture.Packet) bool {
+	if f.Transport != 17 && f.Transport != 6 || len(p.Payload) == 0 || f.MidFlow {
+		return false
+	}
+	message := p.Payload
+	if f.Transport == 6 {
+		if len(message) < 2 || int(binary.BigEndian.Uint16(message)) < dnsHeader {
+			return false
+		}
+		message = message[2:]
+	}
+	c, s := f.Client.Port(), f.Server.Port()
+	known := c == dnsPort || s == dnsPort || c == mdnsPort || s == mdnsPort
+	if known || looksDNS(message, p.Sent) {
+		f.dns = true
+		if f.Transport == 6 {
+			f.dnsTCP = &dnsStreams{}
+		}
+	}
+	return f.dns
+}
+
+func (t *Table) message(f *Flow, fromClient bool, message []byte, p *capture.Packet) {
+	t.counters.messages++
+	t.sink.DNS(f, fromClient, message, p.Time)
+}
+
+// dnsSegment takes the messages of a TCP segment, each behind two bytes of
+// length (RFC 1035 section 4.2.2).
+func (t *Table) dnsSegment(f *Flow, p *capture.Packet, fromClient bool) {
+	if f.dnsTCP == nil || len(p.Payload) == 0 {
+		return
+	}
+	d := &f.dnsTCP.sides[index(fromClient)]
+	if d.lost {
+		return
+	}
+	if _, full := d.stream.add(p.Seq, p.Payload, maxDNSMessage+2); full || t.bytes > t.cfg.MaxBytes {
+		d.lost = true
+		t.counters.dropped(DropDNS)
+	}
+	t.readMessages(f, d, p, fromClient)
+	t.chargeDNS(f)
+}
+
+func (t *Table) readMessages(f *Flow, d *dnsStream, p *capture.Packet, fromClient bool) {
+	for {
+		ready := d.stream.ready()
+		if d.skip > 0 {
+			n := min(d.skip, len(ready))
+			d.stream.consume(n)
+			if d.skip -= n; d.skip > 0 || n == len(ready) {
+				return
+			}
+			continue
+		}
+		if len(ready) < 2 {
+			return
+		}
+		size := int(binary.BigEndian.Uint16(ready))
+		have := min(size, maxDNSMessage)
+		if len(ready) < 2+have {
+			return
+		}
+		if have >= dnsHeader {
+			t.message(f, fromClient, ready[2:2+have], p)
+		}
+		d.stream.consume(2 + have)
+		d.skip = size - have
+	}
+}
+
+func (t *Table) chargeDNS(f *Flow) {
+	size := cap(f.dnsTCP.sides[0].stream.data) + cap(f.dnsTCP.sides[1].stream.data)
+	t.bytes += size - f.dnsTCP.budget
+	f.dnsTCP.budget = size
+}
+
+func (t *Table) dropDNS(f *Flow) {
+	if f.dnsTCP != nil {
+		t.bytes -= f.dnsTCP.budget
+		f.dnsTCP = nil
+	}
+}
+
+const dnsHeader = 12
+
+// looksDNS says whether a message on any port is a plain DNS query or answer:
+// one question with a well-formed name, class IN, and counts its length can
+// hold (RFC 1035 section 4.1).
+func looksDNS(m []byte, length int) bool {
+	if len(m) < dnsHeader+5 {
+		return false
+	}
+	flags := binary.BigEndian.Uint16(m[2:])
+	if flags&0x7800 != 0 || flags&0x0040 != 0 { // opcode QUERY, Z clear
+		return false
+	}
+	answers := int(binary.BigEndian.Uint16(m[6:])) + int(binary.BigEndian.Uint16(m[8:]))
+	more := int(binary.BigEndian.Uint16(m[10:]))
+	if binary.BigEndian.Uint16(m[4:]) != 1 || (answers+more)*11 > length {
+		return false
+	}
+	if flags&0x8000 == 0 && (answers > 0 || more > 2 || flags&0x000f != 0) {
+		return false
+	}
+	at := skipName(m, dnsHeader)
+	if at < 0 || at+4 > len(m) {
+		return false
+	}
+	kind, class := binary.BigEndian.Uint16(m[at:]), binary.BigEndian.Uint16(m[at+2:])
+	return kind != 0 && class&0x7fff == 1
+}
+
+// skipName gives the offset behind an uncompressed name, -1 when it is none.
+func skipName(m []byte, at int) int {
+	for total := 0; at < len(m); {
+		n := int(m[at])
+		at++
+		if n == 0 {
+			return at
+		}
+		if total += n + 1; n > 63 || total > 254 || at+n > len(m) {
+			return -1
+		}
+		for _, c := range m[at : at+n] {
+			if c <= ' ' || c == 0x7f {
+				return -1
+			}
+		}
+		at += n
+	}
+	return -1
+}

@@ -1,0 +1,184 @@
+package flow
+
+import (
+	"sallyport/agent/capture"
+	"sallyport/agent/protocol"
+)
+
+// look is what is held of an undecided flow: the first bytes of both sides and
+// the engine's state. Decided flows give theirs back.
+type look struct {
+	sides  [2]half // client, server
+	flow   protocol.Flow
+	state  protocol.EngineState
+	budget int // bytes charged to the table
+	next   *look
+}
+
+// half is one side. Datagrams share one arena; a datagram is found by its end.
+type half struct {
+	stream    stream
+	arena     []byte
+	ends      [protocol.MaxDatagrams]int
+	lengths   [protocol.MaxDatagrams]int
+	datagrams [protocol.MaxDatagrams][]byte
+	kept      int
+	count     int
+}
+
+func (l *look) reset() {
+	for i := range l.sides {
+		h := &l.sides[i]
+		h.stream.reset()
+		h.arena = h.arena[:0]
+		clear(h.datagrams[:])
+		h.kept, h.count = 0, 0
+	}
+	l.flow = protocol.Flow{}
+	l.state = protocol.EngineState{}
+	l.budget = 0
+}
+
+// size is what the look holds.
+func (l *look) size() int {
+	n := 0
+	for i := range l.sides {
+		n += cap(l.sides[i].stream.data) + cap(l.sides[i].arena)
+	}
+	return n
+}
+
+// add takes a datagram and says whether it was kept.
+func (h *half) add(payload []byte, length int) bool {
+	if h.kept == protocol.MaxDatagrams {
+		return false
+	}
+	h.arena = append(h.arena, payload[:min(len(payload), protocol.MaxDatagram)]...)
+	h.ends[h.kept], h.lengths[h.kept] = len(h.arena), length
+	h.kept++
+	return true
+}
+
+// side is what a detector is shown.
+func (h *half) side(to *protocol.Side) {
+	to.Stream = h.stream.ready()
+	to.Count = h.count
+	from := 0
+	for i, end := range h.ends[:h.kept] { // the arena may have moved
+		h.datagrams[i] = h.arena[from:end:end]
+		from = end
+	}
+	to.Datagrams, to.Lengths = h.datagrams[:h.kept], h.lengths[:h.kept]
+}
+
+// full says whether the side takes nothing more.
+func (h *half) full(proto uint8) bool {
+	if proto == 6 {
+		return len(h.stream.ready()) == protocol.MaxStream
+	}
+	return h.kept == protocol.MaxDatagrams
+}
+
+// content gives an undecided flow's payload to the detectors.
+func (t *Table) content(f *Flow, p *capture.Packet, fromClient bool) {
+	l := f.look
+	h := &l.sides[index(fromClient)]
+	more := false
+	if f.Transport == 6 {
+		l.start(p, fromClient)
+		if len(p.Payload) == 0 {
+			return
+		}
+		h.count++
+		seq := p.Seq
+		if p.Flags&capture.SYN != 0 {
+			seq++
+		}
+		grown, full := h.stream.add(seq, p.Payload, protocol.MaxStream)
+		if full {
+			t.counters.dropped(DropReassembly)
+		}
+		more = grown
+	} else {
+		if len(p.Payload) == 0 {
+			return
+		}
+		h.count++
+		more = h.add(p.Payload, p.Sent)
+	}
+	if !more {
+		return
+	}
+	t.charge(l)
+	over := t.bytes > t.cfg.MaxBytes
+	if over {
+		t.counters.dropped(DropBytes)
+	}
+	t.ask(f, over)
+}
+
+// charge keeps the account of what all looks hold.
+func (t *Table) charge(l *look) {
+	size := l.size()
+	t.bytes += size - l.budget
+	l.budget = size
+}
+
+// ask lets the detectors look. last: nothing more will come.
+func (t *Table) ask(f *Flow, last bool) {
+	l := f.look
+	l.sides[0].side(&l.flow.Client)
+	l.sides[1].side(&l.flow.Server)
+	l.flow.Proto = f.Transport
+	l.flow.ClientPort, l.flow.ServerPort = f.Client.Port(), f.Server.Port()
+	l.flow.MidFlow = f.MidFlow
+	l.flow.Facts = &f.Facts
+	full := l.sides[0].full(f.Transport) && l.sides[1].full(f.Transport)
+	l.flow.Closed = last || full
+	best, changed, decided := t.engine.Look(&l.state, &l.flow)
+	f.Result = best
+	if changed {
+		t.emit(f, Identified)
+	}
+	if decided || l.flow.Closed {
+		t.decide(f)
+	}
+}
+
+// decide lets the flow's bytes go.
+func (t *Table) decide(f *Flow) {
+	f.decided = true
+	t.releaseLook(f)
+	if !f.keep && protocol.Internal(f.Result.Label) {
+		t.dropEvidence(f)
+	}
+	t.counters.decided++
+	t.emit(f, Decided)
+}
+
+func (t *Table) takeLook() *look {
+	l := t.freeLooks
+	if l == nil {
+		return &look{}
+	}
+	t.freeLooks, l.next = l.next, nil
+	t.idleLooks--
+	return l
+}
+
+func (t *Table) releaseLook(f *Flow) {
+	l := f.look
+	if l == nil {
+		return
+	}
+	f.look = nil
+	t.bytes -= l.budget
+	l.reset()
+	if t.idleLooks < maxIdleLooks {
+		l.next, t.freeLooks = t.freeLooks, l
+		t.idleLooks++
+	}
+}
+
+// maxIdleLooks bounds what is kept for reuse.
+const maxIdleLooks = 256
