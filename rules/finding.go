@@ -74,38 +74,52 @@ type Match struct {
 	Entity       EntityRef        `json:"entity"`
 	Indicator    IndicatorRef     `json:"indicator"`
 	Designations []DesignationRef `json:"designations,omitempty"`
-	Ownership    []string         `json:"ownership,omitempty"` // the chain, when "possibly blocked by ownership"
-	Statement    string           `json:"statement"`           // "a remote attributed to E, reported by S as used until D"
+	Ownership    []string         `json:"ownership,omitempty"`  // the chain, when "possibly blocked by ownership"
+	OtherPort    bool             `json:"other_port,omitempty"` // the sources name ports, and this is none of them
+	Statement    string           `json:"statement"`            // "a remote attributed to E, reported by S as used until D"
 }
 
 // EntityRef names an entity.
 type EntityRef struct {
 	ID   string `json:"id"`
 	Name string `json:"name"`
+	Kind Kind   `json:"kind,omitempty"`
 	Test bool   `json:"test,omitempty"`
 }
 
 // IndicatorRef is an indicator's provenance. Dates are YYYY-MM-DD, "" unknown.
 type IndicatorRef struct {
-	Type       string      `json:"type"`
-	Value      string      `json:"value"`
-	Role       string      `json:"role,omitempty"`
-	Actor      string      `json:"actor,omitempty"`
-	FirstSeen  string      `json:"first_seen,omitempty"`
-	LastSeen   string      `json:"last_seen,omitempty"`
-	Checked    string      `json:"last_checked,omitempty"`
-	Confidence string      `json:"confidence,omitempty"`
-	Age        string      `json:"age,omitempty"` // "current", "stale", "expired", "undated"
-	Note       string      `json:"note,omitempty"`
-	Sources    []SourceRef `json:"sources,omitempty"`
-	Pack       string      `json:"pack,omitempty"`
+	Type            string      `json:"type"`
+	Value           string      `json:"value"`
+	Ports           []uint16    `json:"ports,omitempty"`
+	Role            string      `json:"role,omitempty"`
+	Scope           Scope       `json:"scope,omitempty"` // never implies the entity when set
+	Actor           string      `json:"actor,omitempty"`
+	ActorConfidence Confidence  `json:"actor_confidence,omitempty"`
+	Holder          *Holder     `json:"holder,omitempty"`
+	FirstSeen       string      `json:"first_seen,omitempty"` // earliest of the sources
+	LastSeen        string      `json:"last_seen,omitempty"`  // latest of the sources
+	Checked         string      `json:"last_checked,omitempty"`
+	ValidFrom       string      `json:"valid_from,omitempty"`
+	ValidTo         string      `json:"valid_to,omitempty"`
+	Seized          string      `json:"seized,omitempty"`
+	Confidence      string      `json:"confidence,omitempty"`
+	Age             string      `json:"age,omitempty"` // when the flow happened
+	TLP             string      `json:"tlp,omitempty"`
+	Note            string      `json:"note,omitempty"`
+	Sources         []SourceRef `json:"sources,omitempty"` // side by side, as each gives it
+	Pack            string      `json:"pack,omitempty"`
 }
 
-// SourceRef is one source of an indicator.
+// SourceRef is one source of an indicator, with what that source says.
 type SourceRef struct {
-	Name      string `json:"name"`
-	Date      string `json:"date,omitempty"`
-	Reference string `json:"reference,omitempty"`
+	Name       string     `json:"name"`
+	Date       string     `json:"date,omitempty"`
+	Reference  string     `json:"reference,omitempty"`
+	FirstSeen  string     `json:"first_seen,omitempty"`
+	LastSeen   string     `json:"last_seen,omitempty"`
+	Confidence Confidence `json:"confidence,omitempty"`
+	Note       string     `json:"note,omitempty"`
 }
 
 // DesignationRef is the legal act. Dates are YYYY-MM-DD.

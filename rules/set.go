@@ -1,0 +1,339 @@
+package rules
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/gaissmai/bart"
+)
+
+// Pack names a set of entities in force.
+type Pack struct {
+	Name    string
+	Version string
+	Date    time.Time // when its content was put together
+}
+
+// String is the pack's name and version.
+func (p Pack) String() string {
+	if p.Version == "" {
+		return p.Name
+	}
+	return p.Name + " " + p.Version
+}
+
+// Set is a compiled, immutable set of indicators. It is safe for any number of
+// readers; a lookup that finds nothing allocates nothing.
+type Set struct {
+	packs    []Pack
+	entities []Entity // without their indicators
+	owned    map[string]blockedBy
+	shared   []shared
+	records  []record
+	leftOut  []LeftOut
+	test     int // records of test entities
+
+	addrs    keyIndex           // 4 or 16 bytes
+	prefixes bart.Table[uint32] // everything shorter than an address
+	names    map[IndicatorType]*keyIndex
+	asns     map[uint32]uint32
+}
+
+// record is one indicator; its value is the key it stands under.
+type record struct {
+	shared uint32
+	next   uint32 // next record of the same value + 1, 0 for none
+}
+
+// shared is what many indicators of an entity have in common.
+type shared struct {
+	entity uint32
+	pack   uint32
+	kind   IndicatorType
+	Provenance
+}
+
+// LeftOut is an indicator that was not compiled, and why.
+type LeftOut struct {
+	Entity string
+	Type   IndicatorType
+	Value  string
+	Reason string
+}
+
+// Len is the number of indicators.
+func (s *Set) Len() int { return len(s.records) }
+
+// Packs are the packs in force.
+func (s *Set) Packs() []Pack { return s.packs }
+
+// PackNames is the packs in force, for a finding and a heartbeat.
+func (s *Set) PackNames() []string {
+	names := make([]string, len(s.packs))
+	for i, p := range s.packs {
+		names[i] = p.String()
+	}
+	return names
+}
+
+// Date is when the newest pack was put together.
+func (s *Set) Date() time.Time {
+	var newest time.Time
+	for _, p := range s.packs {
+		if p.Date.After(newest) {
+			newest = p.Date
+		}
+	}
+	return newest
+}
+
+// LeftOut lists what was not compiled.
+func (s *Set) LeftOut() []LeftOut { return s.leftOut }
+
+// Entities lists the entities, without their indicators.
+func (s *Set) Entities() iter.Seq[*Entity] {
+	return func(yield func(*Entity) bool) {
+		for i := range s.entities {
+			if !yield(&s.entities[i]) {
+				return
+			}
+		}
+	}
+}
+
+// Prefixes lists every address and prefix, addresses first, for the kernel's
+// trie. Autonomous systems are not among them: see ASNs.
+func (s *Set) Prefixes() iter.Seq[netip.Prefix] {
+	return func(yield func(netip.Prefix) bool) {
+		for i := range s.addrs.size() {
+			addr, ok := netip.AddrFromSlice(s.addrs.key(uint32(i)))
+			if ok && !yield(netip.PrefixFrom(addr, addr.BitLen())) {
+				return
+			}
+		}
+		for p := range s.prefixes.All() {
+			if !yield(p) {
+				return
+			}
+		}
+	}
+}
+
+// ASNs lists the autonomous systems, whose prefixes the GeoIP database knows.
+func (s *Set) ASNs() iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
+		for asn := range s.asns {
+			if !yield(asn) {
+				return
+			}
+		}
+	}
+}
+
+// Builder compiles a Set piece by piece, so that millions of indicators need
+// never stand in memory as entities.
+type Builder struct {
+	set   *Set
+	own   []netip.Prefix
+	seen  map[string]uint32 // content of shared to its index
+	ids   map[string]bool
+	pack  uint32
+	last  shared
+	lastI uint32
+}
+
+// Options of a compilation.
+type Options struct {
+	Own []netip.Prefix // the operator's own prefixes: never attributed to anyone
+}
+
+// ErrNoEntity is returned for an indicator added before any entity.
+var ErrNoEntity = errors.New("no entity to add the indicator to")
+
+// NewBuilder returns an empty builder.
+func NewBuilder(o Options) *Builder {
+	return &Builder{
+		set:  &Set{names: map[IndicatorType]*keyIndex{}, asns: map[uint32]uint32{}},
+		own:  o.Own,
+		seen: map[string]uint32{},
+		ids:  map[string]bool{},
+	}
+}
+
+// Reserve makes room for about so many addresses and names: a hint.
+func (b *Builder) Reserve(addresses, names int) {
+	b.set.addrs.reserve(addresses, 4)
+	b.index(TypeDomain).reserve(names, 20)
+	b.set.records = make([]record, 0, addresses+names)
+}
+
+// Pack starts a pack; what is added next belongs to it.
+func (b *Builder) Pack(p Pack) {
+	b.set.packs = append(b.set.packs, p)
+	b.pack = uint32(len(b.set.packs) - 1)
+}
+
+// Entity adds a valid entity with its indicators. More indicators of it may
+// follow through Indicator.
+func (b *Builder) Entity(e Entity) error {
+	if b.ids[e.ID] {
+		return fmt.Errorf("add entity: the id %q is used twice; give each entity its own", e.ID)
+	}
+	if len(b.set.packs) == 0 {
+		return errors.New("add entity: no pack was started")
+	}
+	b.ids[e.ID] = true
+	indicators := e.Indicators
+	e.Indicators = nil
+	b.set.entities = append(b.set.entities, e)
+	for i := range indicators {
+		if err := b.Indicator(&indicators[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Indicator adds an indicator to the entity added last. A value that cannot be
+// an indicator is an error; one that touches the operator's own prefixes is
+// left out and listed.
+func (b *Builder) Indicator(in *Indicator) error {
+	if len(b.set.entities) == 0 {
+		return ErrNoEntity
+	}
+	entity := &b.set.entities[len(b.set.entities)-1]
+	if err := CheckValue(in.Type, in.Value, entity.Test); err != nil {
+		return fmt.Errorf("add indicator of %s: %w", entity.ID, err)
+	}
+	head := uint32(len(b.set.records))
+	before, had, reason := b.place(in, head)
+	if reason != "" {
+		b.set.leftOut = append(b.set.leftOut, LeftOut{entity.ID, in.Type, in.Value, reason})
+		return nil
+	}
+	r := record{shared: b.share(in)}
+	if had {
+		r.next = before + 1
+	}
+	if entity.Test {
+		b.set.test++
+	}
+	b.set.records = append(b.set.records, r)
+	return nil
+}
+
+// place puts head under the indicator's value and returns what stood there.
+func (b *Builder) place(in *Indicator, head uint32) (before uint32, had bool, leftOut string) {
+	switch in.Type {
+	case TypeIP, TypeCIDR:
+		p, err := parsePrefix(in.Value)
+		if err != nil {
+			return 0, false, err.Error()
+		}
+		if own, ok := overlapsAny(p, b.own); ok {
+			return 0, false, fmt.Sprintf("overlaps your own prefix %s", own)
+		}
+		if p.IsSingleIP() {
+			before, had = b.set.addrs.set(addrKey(p.Addr()), head)
+			return before, had, ""
+		}
+		before, had = b.set.prefixes.Get(p)
+		b.set.prefixes.Insert(p, head)
+	case TypeASN:
+		asn, err := parseASN(in.Value)
+		if err != nil {
+			return 0, false, err.Error()
+		}
+		before, had = b.set.asns[asn]
+		b.set.asns[asn] = head
+	default:
+		before, had = b.index(in.Type).set(in.Value, head)
+	}
+	return before, had, ""
+}
+
+func (b *Builder) index(kind IndicatorType) *keyIndex {
+	x := b.set.names[kind]
+	if x == nil {
+		x = &keyIndex{}
+		b.set.names[kind] = x
+	}
+	return x
+}
+
+// share returns the number of what the indicator has in common with others:
+// a list of a million values carries its provenance once.
+func (b *Builder) share(in *Indicator) uint32 {
+	s := shared{uint32(len(b.set.entities) - 1), b.pack, in.Type, in.Provenance}
+	if len(b.set.shared) > 0 && sameShared(&s, &b.last) {
+		return b.lastI
+	}
+	content := fmt.Sprintf("%d %d %s %v %v", s.entity, s.pack, s.kind, s.Holder, s.Provenance)
+	number, ok := b.seen[content]
+	if !ok {
+		number = uint32(len(b.set.shared))
+		b.seen[content] = number
+		b.set.shared = append(b.set.shared, s)
+	}
+	b.last, b.lastI = s, number
+	return number
+}
+
+// sameShared compares without looking into slices and pointers: equal ones are
+// the common case of a list, and the rest is found by content.
+func sameShared(a, b *shared) bool {
+	same := func(x, y int) bool { return x == y }
+	if !same(len(a.Ports), len(b.Ports)) || !same(len(a.Sources), len(b.Sources)) || len(a.Sources) == 0 || len(a.Ports) > 0 {
+		return false
+	}
+	return a.entity == b.entity && a.pack == b.pack && a.kind == b.kind && &a.Sources[0] == &b.Sources[0] &&
+		a.Role == b.Role && a.Scope == b.Scope && a.Actor == b.Actor && a.Holder == b.Holder &&
+		a.ValidFrom == b.ValidFrom && a.ValidTo == b.ValidTo && a.LastChecked == b.LastChecked &&
+		a.Seized == b.Seized && a.Confidence == b.Confidence && a.TLP == b.TLP && a.Note == b.Note
+}
+
+// Set closes ownership and returns the compiled set. The builder is spent.
+func (b *Builder) Set() (*Set, error) {
+	owned, err := closeOwnership(b.set.entities)
+	if err != nil {
+		return nil, err
+	}
+	b.set.owned = owned
+	set := b.set
+	b.set, b.seen = nil, nil
+	return set, nil
+}
+
+// Compile compiles valid entities into a set, as one pack.
+func Compile(pack Pack, entities []Entity, o Options) (*Set, error) {
+	b := NewBuilder(o)
+	b.Pack(pack)
+	for _, e := range entities {
+		if err := b.Entity(e); err != nil {
+			return nil, fmt.Errorf("compile pack %s: %w", pack, err)
+		}
+	}
+	set, err := b.Set()
+	if err != nil {
+		return nil, fmt.Errorf("compile pack %s: %w", pack, err)
+	}
+	return set, nil
+}
+
+// addrKey is the address as the key of an index.
+func addrKey(a netip.Addr) string {
+	if a.Is4() {
+		k := a.As4()
+		return string(k[:])
+	}
+	k := a.As16()
+	return string(k[:])
+}
+
+// plainName lowers a name and drops the root's dot. It allocates only when it
+// must change a letter.
+func plainName(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }

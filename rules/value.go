@@ -1,0 +1,180 @@
+package rules
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// ValueError says why a value cannot be an indicator, and what to do.
+type ValueError struct{ Message, Remedy string }
+
+// Error prints both.
+func (e *ValueError) Error() string { return e.Message + "; " + e.Remedy }
+
+// CheckValue says whether value may be an indicator of its type, in its one
+// normal form. Special-use and over-broad prefixes, shared zones and values in
+// another spelling are refused; a test entity may use documentation addresses
+// and names below "example", and only those. The error is a *ValueError.
+func CheckValue(kind IndicatorType, value string, test bool) error {
+	normal, err := normalise(kind, value)
+	if err != nil {
+		return err
+	}
+	if normal != value {
+		return &ValueError{fmt.Sprintf("%s %q is not in its normal form", kind, value), fmt.Sprintf("write %q", normal)}
+	}
+	switch kind {
+	case TypeIP, TypeCIDR:
+		return checkPrefix(value, test)
+	case TypeDomain, TypeURLHost:
+		return checkName(value, test)
+	}
+	return nil
+}
+
+// normalise returns the one spelling of a value of this type.
+func normalise(kind IndicatorType, value string) (string, error) {
+	switch kind {
+	case TypeIP:
+		addr, err := netip.ParseAddr(value)
+		if err != nil || addr.Zone() != "" {
+			return "", &ValueError{fmt.Sprintf("%q is no address", value), "write one IPv4 or IPv6 address without a zone"}
+		}
+		return addr.Unmap().String(), nil
+	case TypeCIDR:
+		p, err := netip.ParsePrefix(value)
+		if err != nil || p.Addr().Is4In6() {
+			return "", &ValueError{fmt.Sprintf("%q is no prefix", value), "write an address, a slash and a length, such as 198.51.100.0/24"}
+		}
+		return p.Masked().String(), nil
+	case TypeASN:
+		n, err := parseASN(value)
+		if err != nil {
+			return "", err
+		}
+		return "AS" + strconv.FormatUint(uint64(n), 10), nil
+	case TypeDomain, TypeURLHost:
+		return normaliseName(value)
+	case TypeTLSSHA1:
+		return hexOf(value, 40)
+	case TypeTLSSHA256:
+		return hexOf(value, 64)
+	case TypeJA3, TypeHASSH:
+		return hexOf(value, 32)
+	case TypeJA4:
+		return normaliseJA4(value)
+	}
+	return "", &ValueError{fmt.Sprintf("unknown indicator type %q", kind), "use one of " + strings.Join(indicatorTypes, ", ")}
+}
+
+func parseASN(value string) (uint32, error) {
+	digits, ok := strings.CutPrefix(strings.ToUpper(value), "AS")
+	n, err := strconv.ParseUint(digits, 10, 32)
+	if !ok || err != nil || n == 0 {
+		return 0, &ValueError{fmt.Sprintf("%q is no autonomous system", value), `write "AS" and its number, such as AS64496`}
+	}
+	return uint32(n), nil
+}
+
+func hexOf(value string, length int) (string, error) {
+	lower := strings.ToLower(strings.ReplaceAll(value, ":", ""))
+	if len(lower) != length || strings.Trim(lower, "0123456789abcdef") != "" {
+		return "", &ValueError{fmt.Sprintf("%q is not a hash of %d hexadecimal digits", value, length), "check its type and length"}
+	}
+	return lower, nil
+}
+
+// normaliseJA4 accepts the form a_b_c of the JA4 client fingerprint.
+func normaliseJA4(value string) (string, error) {
+	lower := strings.ToLower(value)
+	parts := strings.Split(lower, "_")
+	if len(parts) != 3 || len(parts[0]) != 10 || len(parts[1]) != 12 || len(parts[2]) != 12 ||
+		strings.Trim(parts[1]+parts[2], "0123456789abcdef") != "" {
+		return "", &ValueError{fmt.Sprintf("%q is no JA4 client fingerprint", value), "write it whole, such as t13d1516h2_8daaf6152771_02713d6af862"}
+	}
+	return lower, nil
+}
+
+// normaliseName checks the letters of a DNS name (RFC 1123 2.1, with the
+// underscore that is met in practice) and lowers them.
+func normaliseName(value string) (string, error) {
+	name := strings.ToLower(strings.TrimSuffix(value, "."))
+	bad := &ValueError{fmt.Sprintf("%q is no DNS name", value), "write a whole name, in punycode (xn--) where it is not ASCII, without wildcard, scheme or path"}
+	if len(name) == 0 || len(name) > 253 {
+		return "", bad
+	}
+	labels := strings.Split(name, ".")
+	for _, label := range labels {
+		if len(label) == 0 || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' ||
+			strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
+			return "", bad
+		}
+	}
+	top := labels[len(labels)-1]
+	if len(labels) < 2 || len(top) < 2 || strings.Trim(top, "0123456789-_") == "" {
+		return "", bad
+	}
+	return name, nil
+}
+
+// fileEndings are not top-level domains, and are met as "domains" in lists that
+// a machine cut out of a report (conhost.exe).
+var fileEndings = zones("exe dll php asp aspx txt pdf html htm js json xml yml yaml bat ps1 vbs jar png jpg gif doc docx xls xlsx local lan internal invalid localhost onion")
+
+func checkName(name string, test bool) error {
+	below := name == "example" || strings.HasSuffix(name, ".example")
+	switch top := name[strings.LastIndexByte(name, '.')+1:]; {
+	case test && !below:
+		return &ValueError{fmt.Sprintf("%q is not a documentation name", name), `a test entity may use names below "example" only (RFC 2606)`}
+	case !test && (below || top == "test"):
+		return &ValueError{fmt.Sprintf("%q is a documentation name", name), "only an entity with test: true may use it"}
+	case fileEndings[top]:
+		return &ValueError{fmt.Sprintf("%q looks like a file, or a name without a public top-level domain", name), "leave it out"}
+	case NeverApex(name):
+		return &ValueError{fmt.Sprintf("%q is a zone that strangers share", name), "name the one host below it that the source names, or leave it out"}
+	}
+	return nil
+}
+
+func checkPrefix(value string, test bool) error {
+	p, err := parsePrefix(value)
+	if err != nil {
+		return err
+	}
+	if test {
+		if !insideAny(p, documentation) {
+			return &ValueError{fmt.Sprintf("%s is not a documentation address", value), "a test entity may use 192.0.2.0/24, 198.51.100.0/24, 203.0.113.0/24, 2001:db8::/32 and 3fff::/20 only"}
+		}
+		return nil
+	}
+	if s, ok := overlapsAny(p, specialUse); ok {
+		return &ValueError{fmt.Sprintf("%s overlaps the special-use prefix %s", value, s), "no entity can hold it; leave it out"}
+	}
+	broadest := broadest4
+	if p.Addr().Is6() {
+		broadest = broadest6
+	}
+	if p.Bits() < broadest {
+		return &ValueError{fmt.Sprintf("%s is over-broad", value), fmt.Sprintf("name prefixes of /%d or longer", broadest)}
+	}
+	return nil
+}
+
+// parsePrefix reads an address or a prefix.
+func parsePrefix(value string) (netip.Prefix, error) {
+	if strings.IndexByte(value, '/') >= 0 {
+		p, err := netip.ParsePrefix(value)
+		if err != nil {
+			return netip.Prefix{}, &ValueError{fmt.Sprintf("%q is no prefix", value), "write an address, a slash and a length"}
+		}
+		return p.Masked(), nil
+	}
+	addr, err := netip.ParseAddr(value)
+	if err != nil {
+		return netip.Prefix{}, &ValueError{fmt.Sprintf("%q is no address", value), "write one IPv4 or IPv6 address"}
+	}
+	addr = addr.Unmap().WithZone("")
+	return netip.PrefixFrom(addr, addr.BitLen()), nil
+}
