@@ -88,6 +88,9 @@ type Reported struct {
 // kept whatever is identified.
 func (f *Flow) Keep() { f.keep = true }
 
+// Kept says whether Keep was called.
+func (f *Flow) Kept() bool { return f.keep }
+
 // Wanted says whether the table still wants the flow's packets: it is not
 // decided, or it carries DNS.
 func (f *Flow) Wanted() bool { return !f.decided || f.dns }

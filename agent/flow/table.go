@@ -1,7 +1,9 @@
 package flow
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 	"time"
 
 	"sallyport/agent/capture"
@@ -189,12 +191,19 @@ func (t *Table) emit(f *Flow, e Event) {
 	t.sink.Flow(f, e)
 }
 
-// Close closes every flow.
+// Close closes every flow, in the order they opened.
 func (t *Table) Close() {
+	flows := make([]*Flow, 0, t.open)
 	for _, f := range t.byKey {
-		t.close(f)
+		flows = append(flows, f)
 	}
-	for _, f := range t.byTuple {
+	for k, f := range t.byTuple {
+		if f.keys[0] == k && f.Key.Cookie == 0 {
+			flows = append(flows, f)
+		}
+	}
+	slices.SortFunc(flows, func(a, b *Flow) int { return cmp.Compare(a.ID, b.ID) })
+	for _, f := range flows {
 		t.close(f)
 	}
 }

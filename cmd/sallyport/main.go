@@ -61,6 +61,7 @@ func newRoot(env environment) *cobra.Command {
 	root.SetErr(env.stderr)
 	root.AddCommand(
 		newVersion(env),
+		newReplay(env, nil),
 	)
 	return root
 }
