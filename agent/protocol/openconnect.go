@@ -1,0 +1,83 @@
+package protocol
+
+// openconnect recognises AnyConnect's CSTP frames in the clear; openconnectHTTP
+// names its HTTP, anyconnectDTLS its datagrams.
+func openconnect() Detector {
+	return Detector{
+		Name: "openconnect",
+		Doc: Doc{
+			How:      "AnyConnect's CSTP frames (STF) or its HTTP requests, where TLS has been taken off",
+			Confirms: "frames from both sides, or the server's HTTP answer",
+			Limits:   "under TLS nothing of it shows but its DTLS channel, which is category anyconnect-dtls",
+			Source:   "draft-mavrogiannopoulos-openconnect-04 section 2.3",
+		},
+		TCP:  func(first []byte, _ bool) bool { return starts(first, "STF\x01") },
+		Look: lookCSTP,
+	}
+}
+
+// cstpFrame reads a CSTP header: "STF", 1, length, type, 0.
+func cstpFrame(b []byte) bool {
+	return len(b) >= 8 && starts(b, "STF\x01") && b[6] <= 9 && b[7] == 0
+}
+
+func lookCSTP(f *Flow) Result {
+	c, s := cstpFrame(f.Client.Stream), cstpFrame(f.Server.Stream)
+	switch state := sidesAgree(c, s); state {
+	case Confirmed:
+		return Result{State: state, Label: "openconnect", Evidence: "CSTP frames from both sides, without TLS"}
+	case Suspected:
+		return Result{State: state, Label: "openconnect", Evidence: "CSTP frames from one side, without TLS"}
+	}
+	return undecided(f)
+}
+
+// anyconnect documents the datagram channel; tls finds it.
+func anyconnectDoc() Doc {
+	return Doc{
+		How: "DTLS of version 01 00, which is older than RFC 4347 and which only Cisco AnyConnect and its kin still speak; " +
+			"or a DTLS 1.2 ClientHello that offers only pre-shared keys with a session id set in advance, as the channel's PSK-NEGOTIATE has it",
+		Confirms: "DTLS of the same kind from both sides; for PSK-NEGOTIATE the server's echo of the session id",
+		Limits:   "AnyConnect's DTLS 1.2 that resumes with a certificate suite looks like other resumed DTLS",
+		Source:   "draft-mavrogiannopoulos-openconnect-04 section 2.4; OpenSSL DTLS1_BAD_VER",
+	}
+}
+
+// anyconnectDTLS names AnyConnect's datagram channel.
+func anyconnectDTLS(f *Flow, r *tlsReading, client, server int) Result {
+	answer := Result{State: Suspected, Label: "anyconnect-dtls", Product: "Cisco AnyConnect or OpenConnect"}
+	switch {
+	case client == dtlsBadVersion || server == dtlsBadVersion:
+		answer.Evidence = "DTLS of Cisco's version 01 00"
+		if client == server {
+			answer.State = Confirmed
+			answer.Evidence += " from both sides"
+		}
+	case len(r.hello.session) == 32 && pskOnly(r.hello.ciphers):
+		answer.Evidence = "DTLS ClientHello with pre-shared keys only and a session id set in advance (PSK-NEGOTIATE)"
+		if r.both {
+			answer.State = Confirmed
+			answer.Evidence += ", answered"
+		}
+	default:
+		return Result{}
+	}
+	return answer
+}
+
+// pskOnly says whether all cipher suites use a pre-shared key and nothing else:
+// RFC 4279, RFC 5487, RFC 6655, RFC 7905. Signalling suites do not count.
+func pskOnly(ciphers []byte) bool {
+	n := 0
+	for _, v := range words(ciphers) {
+		switch {
+		case v == 0x00ff || v == 0x5600: // RFC 5746, RFC 7507
+		case v >= 0x008a && v <= 0x008d, v == 0x00a8, v == 0x00a9, v == 0x00ae, v == 0x00af,
+			v >= 0xc0a4 && v <= 0xc0a9, v == 0xccab:
+			n++
+		default:
+			return false
+		}
+	}
+	return n > 0
+}
