@@ -1,0 +1,163 @@
+//go:build ignore
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* What processes ask for: connect and sendmsg, before NAT and whether or not
+ * anything leaves; and the end of sockets. */
+#include "headers/flow.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+static __always_inline struct socket_state *state_of(struct bpf_sock_addr *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct socket_state *s;
+
+	if (!sk)
+		return 0;
+	s = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!s)
+		count(LOST_STORAGE);
+	return s;
+}
+
+static __always_inline void asked4(struct bpf_sock_addr *ctx, struct endpoint *e)
+{
+	map4(e->addr, ctx->user_ip4);
+	e->port = ctx->user_port;
+	e->pad = 0;
+}
+
+static __always_inline void asked6(struct bpf_sock_addr *ctx, struct endpoint *e)
+{
+	e->addr[0] = ctx->user_ip6[0];
+	e->addr[1] = ctx->user_ip6[1];
+	e->addr[2] = ctx->user_ip6[2];
+	e->addr[3] = ctx->user_ip6[3];
+	e->port = ctx->user_port;
+	e->pad = 0;
+}
+
+/* ask_connect begins a flow. A UDP connect sends nothing, and many are made only
+ * to learn a source address. */
+static __always_inline int ask_connect(struct bpf_sock_addr *ctx, const struct endpoint *asked)
+{
+	struct socket_state *s;
+
+	if (ctx->protocol != IPPROTO_TCP && ctx->protocol != IPPROTO_UDP)
+		return 1;
+	s = state_of(ctx);
+	if (!s)
+		return 1;
+	end_flow(s);
+	own_current(&s->owner);
+	s->listener = 0;
+	s->netns = read_netns(plain(ctx->sk));
+	s->flow.cookie = bpf_get_socket_cookie(ctx);
+	s->flow.proto = ctx->protocol;
+	s->flow.direction = DIRECTION_OUTBOUND;
+	s->flow.asked = *asked;
+	s->flow.asking = 1;
+	read_tuple(plain(ctx->sk), &s->flow.socket);
+	s->flow.socket.remote = *asked;
+	return 1;
+}
+
+/* ask_send remembers the thread, so that the egress that follows in it is known
+ * to be this message. */
+static __always_inline int ask_send(struct bpf_sock_addr *ctx, const struct endpoint *asked)
+{
+	struct socket_state *s;
+	struct tuple t;
+
+	if (ctx->protocol != IPPROTO_UDP)
+		return 1;
+	s = state_of(ctx);
+	if (!s)
+		return 1;
+	if (s->owner.attribution != OWNER_EXACT)
+		own_current(&s->owner);
+	if (!s->netns)
+		s->netns = read_netns(plain(ctx->sk));
+	if (s->asking && s->asking == bpf_get_current_task()) {
+		read_tuple(plain(ctx->sk), &t);
+		end_asking(s, bpf_get_socket_cookie(ctx), &t);
+	}
+	s->asked = *asked;
+	s->asking = bpf_get_current_task();
+	return 1;
+}
+
+SEC("cgroup/connect4")
+int connect4(struct bpf_sock_addr *ctx)
+{
+	struct endpoint e;
+
+	count(HOOK_CONNECT4);
+	asked4(ctx, &e);
+	return ask_connect(ctx, &e);
+}
+
+SEC("cgroup/connect6")
+int connect6(struct bpf_sock_addr *ctx)
+{
+	struct endpoint e;
+
+	count(HOOK_CONNECT6);
+	asked6(ctx, &e);
+	return ask_connect(ctx, &e);
+}
+
+SEC("cgroup/sendmsg4")
+int sendmsg4(struct bpf_sock_addr *ctx)
+{
+	struct endpoint e;
+
+	count(HOOK_SENDMSG4);
+	asked4(ctx, &e);
+	return ask_send(ctx, &e);
+}
+
+SEC("cgroup/sendmsg6")
+int sendmsg6(struct bpf_sock_addr *ctx)
+{
+	struct endpoint e;
+
+	count(HOOK_SENDMSG6);
+	asked6(ctx, &e);
+	return ask_send(ctx, &e);
+}
+
+/* Set where tcp_destroy_sock cannot give the final counts. */
+volatile const __u32 release_tcp;
+
+static __always_inline void emit_gone(struct socket_state *s, __u64 cookie)
+{
+	struct flow f = { .cookie = cookie, .proto = IPPROTO_UDP, .unconnected = 1, .seen_out = 1 };
+
+	emit_flow(RECORD_GONE, &f, &s->owner, s->netns);
+}
+
+SEC("cgroup/sock_release")
+int release(struct bpf_sock *ctx)
+{
+	struct socket_state *s;
+	struct tuple t;
+	__u64 cookie;
+
+	count(HOOK_RELEASE);
+	if (ctx->protocol != IPPROTO_UDP && !(release_tcp && ctx->protocol == IPPROTO_TCP))
+		return 1;
+	s = bpf_sk_storage_get(&sockets, ctx, 0, 0);
+	if (!s || s->listener)
+		return 1;
+	cookie = bpf_get_socket_cookie(ctx);
+	if (ctx->protocol == IPPROTO_UDP) {
+		read_tuple(plain(ctx), &t);
+		end_asking(s, cookie, &t);
+		if (s->many)
+			emit_gone(s, cookie);
+		if (icmp_refused(BPF_CORE_READ(plain(ctx), sk_err)))
+			s->flow.refused = 1;
+	}
+	end_flow(s);
+	return 1;
+}

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* Reading a packet's headers, and copying it. */
+#pragma once
+
+#include "flow.h"
+
+/* How many bytes of each class are copied per direction. Set before load. */
+volatile const __u32 budgets[CLASSES] = { 512, 4096, 16384, 65536, 0xffffffff };
+
+struct headers {
+	struct tuple tuple;
+	__u32 payload; /* offset */
+	__u32 length;  /* of payload, on the wire */
+	__u32 packets; /* segments, where the skb holds several */
+	__u8 proto, tcp_flags;
+};
+
+#define TCP_FIN 1
+#define TCP_SYN 2
+#define TCP_RST 4
+#define TCP_ACK 16
+
+/* skip_extensions walks the extension headers of IPv6 (RFC 8200 section 4). */
+static __always_inline int skip_extensions(struct __sk_buff *skb, __u8 *next, __u32 *offset)
+{
+	__u8 h[8];
+
+#pragma unroll
+	for (int i = 0; i < 4; i++) {
+		if (*next == IPPROTO_TCP || *next == IPPROTO_UDP)
+			return 0;
+		if (*next != 0 && *next != 43 && *next != 44 && *next != 60)
+			return -1;
+		if (bpf_skb_load_bytes(skb, *offset, h, sizeof(h)))
+			return -1;
+		*offset += *next == 44 ? 8 : (h[1] + 1) * 8;
+		*next = h[0];
+	}
+	return *next == IPPROTO_TCP || *next == IPPROTO_UDP ? 0 : -1;
+}
+
+static __always_inline int read_headers(struct __sk_buff *skb, int out, struct headers *h)
+{
+	struct endpoint *src = out ? &h->tuple.local : &h->tuple.remote;
+	struct endpoint *dst = out ? &h->tuple.remote : &h->tuple.local;
+	__u8 ip[40] __attribute__((aligned(8)));
+	__u32 offset, segments;
+
+	if (bpf_skb_load_bytes(skb, 0, ip, 20))
+		return -1;
+	if (ip[0] >> 4 == 4) {
+		offset = (ip[0] & 15) * 4;
+		h->proto = ip[9];
+		map4(src->addr, *(__be32 *)(ip + 12));
+		map4(dst->addr, *(__be32 *)(ip + 16));
+	} else {
+		if (bpf_skb_load_bytes(skb, 20, ip + 20, 20))
+			return -1;
+		offset = 40;
+		h->proto = ip[6];
+		__builtin_memcpy(src->addr, ip + 8, 16);
+		__builtin_memcpy(dst->addr, ip + 24, 16);
+		if (skip_extensions(skb, &h->proto, &offset))
+			return -1;
+	}
+	if (h->proto == IPPROTO_TCP) {
+		if (bpf_skb_load_bytes(skb, offset, ip, 14))
+			return -1;
+		h->tcp_flags = ip[13];
+		h->payload = offset + (ip[12] >> 4) * 4;
+	} else if (h->proto == IPPROTO_UDP) {
+		if (bpf_skb_load_bytes(skb, offset, ip, 8))
+			return -1;
+		h->tcp_flags = 0;
+		h->payload = offset + 8;
+	} else {
+		return -1;
+	}
+	src->port = *(__be16 *)ip;
+	dst->port = *(__be16 *)(ip + 2);
+	h->length = skb->len > h->payload ? skb->len - h->payload : 0;
+	segments = skb->gso_segs;
+	h->packets = segments > 1 ? segments : 1;
+	return 0;
+}
+
+/* tcp_class looks at the first payload bytes of a segment. It need not be right:
+ * it only sets how much user space is shown. */
+static __always_inline __u8 tcp_class(const __u8 *b, __u32 n)
+{
+	if (n >= 3 && b[0] == 0x16 && b[1] == 3) /* TLS handshake, RFC 8446 section 5.1 */
+		return CLASS_HANDSHAKE;
+	if (n >= 4 && b[0] == 3 && b[1] == 0 && b[2] < 0x10) /* TPKT, RFC 1006: RDP, TLS follows */
+		return CLASS_HANDSHAKE;
+	if (n >= 4 && b[0] == 'S' && b[1] == 'S' && (b[2] == 'H' || b[2] == 'T')) /* SSH-, SSTP */
+		return CLASS_HANDSHAKE;
+	if (n >= 4 && ((b[0] == 'C' && b[1] == 'O' && b[2] == 'N') || /* CONNECT: TLS follows */
+		       (b[0] == 'G' && b[1] == 'E' && b[2] == 'T') ||
+		       (b[0] == 'P' && (b[1] == 'O' || b[1] == 'R' || b[1] == 'U')) || /* POST, PROXY, PUT */
+		       (b[0] == 'H' && b[1] == 'T' && b[2] == 'T')))
+		return CLASS_HANDSHAKE;
+	if (n >= 2 && (b[0] == 4 || b[0] == 5) && b[1] < 0x10) /* SOCKS, RFC 1928 */
+		return CLASS_HANDSHAKE;
+	if (n >= 3 && b[0] < 6 && (b[2] >> 3) >= 1 && (b[2] >> 3) <= 11 && !(b[2] & 7)) /* OpenVPN over TCP */
+		return CLASS_HANDSHAKE;
+	if (n >= 4 && b[0] == 'R' && b[1] == 'F' && b[2] == 'B') /* RFC 6143 */
+		return CLASS_CANDIDATE;
+	if (n >= 8 && b[4] == 0x1a && b[5] == 0x2b && b[6] == 0x3c && b[7] == 0x4d) /* PPTP, RFC 2637 */
+		return CLASS_CANDIDATE;
+	if (n >= 2 && b[0] == '0' && b[1] == ' ') /* tinc */
+		return CLASS_CANDIDATE;
+	return CLASS_PLAIN;
+}
+
+static __always_inline __u8 udp_class(const __u8 *b, __u32 n)
+{
+	if (n < 8)
+		return CLASS_PLAIN;
+	if ((b[0] & 0xc0) == 0xc0) /* QUIC long header, RFC 9000 section 17.2 */
+		return CLASS_HANDSHAKE;
+	if (b[0] == 0x16 && b[1] == 0xfe) /* DTLS, RFC 6347 */
+		return CLASS_HANDSHAKE;
+	if ((b[0] & 7) == 0 && (b[0] >> 3) >= 1 && (b[0] >> 3) <= 11) /* OpenVPN */
+		return CLASS_HANDSHAKE;
+	if (b[0] >= 1 && b[0] <= 4 && !b[1] && !b[2] && !b[3]) /* WireGuard */
+		return CLASS_CANDIDATE;
+	if (!b[0] && !b[1] && !b[2] && !b[3]) /* NAT-T marker, RFC 3948 */
+		return CLASS_HANDSHAKE;
+	if (n >= 28 && (b[17] == 0x10 || b[17] == 0x20)) /* IKE, RFC 7296 section 3.1 */
+		return CLASS_HANDSHAKE;
+	if ((b[0] & 0x80) && (b[1] & 15) == 2) /* L2TP, RFC 2661 section 3.1 */
+		return CLASS_CANDIDATE;
+	return CLASS_PLAIN;
+}
+
+/* classify reads the first payload bytes. 0xff: application data of TLS, of which
+ * no more is wanted. */
+static __always_inline __u8 classify(struct __sk_buff *skb, const struct headers *h)
+{
+	__u8 b[20] = {};
+	__u32 n = h->length;
+
+	if (n >= 20) {
+		if (bpf_skb_load_bytes(skb, h->payload, b, 20))
+			return CLASS_PLAIN;
+	} else if (n >= 8) {
+		if (bpf_skb_load_bytes(skb, h->payload, b, 8))
+			return CLASS_PLAIN;
+	} else if (n >= 2) {
+		if (bpf_skb_load_bytes(skb, h->payload, b, 2))
+			return CLASS_PLAIN;
+		n = 2;
+	}
+	if (h->proto == IPPROTO_UDP)
+		return udp_class(b, n);
+	if (n >= 3 && b[0] == 0x17 && b[1] == 3)
+		return 0xff;
+	return tcp_class(b, n);
+}
+
+static __always_inline int copy_sized(struct __sk_buff *skb, struct flow *f, struct socket_state *s,
+				      const struct headers *h, __u8 flags, __u32 length, const __u32 room)
+{
+	struct packet_event *e = bpf_ringbuf_reserve(&records, sizeof(*e) + room, 0);
+
+	if (!e) {
+		count(LOST_RING);
+		return 0;
+	}
+	e->kind = RECORD_PACKET;
+	e->flags = flags | (f->unconnected ? FLAG_UNCONNECTED : 0) | (f->attributed ? FLAG_ATTRIBUTED : 0);
+	e->proto = h->proto;
+	e->class = f->class;
+	e->length = skb->len;
+	e->netns = s->netns;
+	e->time = bpf_ktime_get_ns();
+	e->cookie = f->cookie;
+	e->owner = s->owner;
+	e->remote = f->socket.remote;
+	e->pad = 0;
+	if (length > room)
+		length = room;
+	asm volatile("" : "+r"(length));
+	if (length - 1 >= room || bpf_skb_load_bytes(skb, 0, e->data, length)) {
+		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
+		count(LOST_HEADER);
+		return 0;
+	}
+	e->captured = length;
+	bpf_ringbuf_submit(e, wakeup());
+	count(SEEN_PACKETS);
+	return length;
+}
+
+/* copy puts up to want bytes of payload, and the headers, into the ring. The
+ * sizes are those of ring records of 256 bytes, 1 KiB, 4 KiB and 16 KiB: a
+ * reservation's size must be known to the verifier before 5.19's dynptr. */
+static __always_inline int copy(struct __sk_buff *skb, struct flow *f, struct socket_state *s,
+				const struct headers *h, __u8 flags, __u32 want)
+{
+	__u32 length = h->payload + (h->length < want ? h->length : want);
+
+	if (length > skb->len)
+		length = skb->len;
+	if (length <= 144)
+		return copy_sized(skb, f, s, h, flags, length, 144);
+	if (length <= 912)
+		return copy_sized(skb, f, s, h, flags, length, 912);
+	if (length <= 3984)
+		return copy_sized(skb, f, s, h, flags, length, 3984);
+	return copy_sized(skb, f, s, h, flags, length, 16384 + 256);
+}

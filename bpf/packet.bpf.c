@@ -1,0 +1,346 @@
+//go:build ignore
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* Every IP packet of every socket below the root cgroup, out and in. */
+#include "headers/packet.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* Listener payload, and SYNs of attributed remotes, per second and CPU: a
+ * stranger can make them at will. */
+volatile const __u32 pace_limit = 10000;
+
+/* Above this many packets a direction is settled though its budget is not used up. */
+#define SETTLED_AFTER 256
+
+static __always_inline int attributed_addr(const __be32 *addr)
+{
+	struct prefix6 six = { .bits = 128 };
+	struct prefix4 four = { .bits = 32 };
+
+	if (!addr[0] && !addr[1] && addr[2] == bpf_htonl(0xffff)) {
+		four.addr = addr[3];
+		return bpf_map_lookup_elem(&prefixes4, &four) != 0;
+	}
+	__builtin_memcpy(six.addr, addr, 16);
+	return bpf_map_lookup_elem(&prefixes6, &six) != 0;
+}
+
+static __always_inline void look_up(struct flow *f, __u32 generation)
+{
+	f->generation = generation;
+	f->attributed = generation && (attributed_addr(f->socket.remote.addr) ||
+				       (f->wire.remote.port && attributed_addr(f->wire.remote.addr)) ||
+				       (f->asked.port && attributed_addr(f->asked.addr)));
+	f->settled_out = f->settled_in = 0;
+}
+
+static __always_inline int within_pace(__u32 second)
+{
+	__u32 zero = 0;
+	struct pace *p = bpf_map_lookup_elem(&paces, &zero);
+
+	if (!p)
+		return 0;
+	if (p->second != second) {
+		p->second = second;
+		p->used = 0;
+	}
+	if (p->used >= pace_limit) {
+		count(DROPPED_PACE);
+		return 0;
+	}
+	p->used++;
+	return 1;
+}
+
+/* listen_packet: SYN, SYN-ACK and the last ACK run on the listener, and with them
+ * whatever payload rides on that ACK. */
+static __always_inline void listen_packet(struct __sk_buff *skb, struct bpf_sock *sk, struct socket_state *s, int out,
+					  struct control c)
+{
+	struct headers h = {};
+	struct flow f = {};
+
+	if (read_headers(skb, out, &h) || h.proto != IPPROTO_TCP) {
+		count(LOST_HEADER);
+		return;
+	}
+	if (!h.length && !(h.tcp_flags & TCP_SYN))
+		return;
+	if (!s)
+		s = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!s) {
+		count(LOST_STORAGE);
+		return;
+	}
+	s->listener = 1;
+	if (!s->netns)
+		s->netns = read_netns(plain(sk));
+	f.attributed = c.generation && attributed_addr(h.tuple.remote.addr);
+	if ((!h.length && !f.attributed) || !within_pace(c.seconds))
+		return;
+	f.cookie = bpf_get_socket_cookie(skb);
+	f.socket = h.tuple;
+	copy(skb, &f, s, &h, FLAG_LISTENER | (out ? FLAG_OUT : 0), budgets[CLASS_CANDIDATE]);
+}
+
+static __always_inline void begin(struct __sk_buff *skb, struct flow *f, __u8 proto, int out, struct control c)
+{
+	f->cookie = bpf_get_socket_cookie(skb);
+	f->first = bpf_ktime_get_ns();
+	f->proto = proto;
+	f->reported = c.seconds;
+}
+
+/* unspecified: a socket bound to no address. */
+static __always_inline int unspecified(const __be32 *addr)
+{
+	return !addr[0] && !addr[1] && !addr[3] && (!addr[2] || addr[2] == bpf_htonl(0xffff));
+}
+
+/* unconnected finds the flow of one remote of a socket. Output NAT is undone by
+ * the key being what sendmsg asked for, which is also where the answer seems to
+ * come from. */
+static __always_inline struct flow *unconnected(struct __sk_buff *skb, struct socket_state *s, const struct headers *h,
+						int out, struct control c)
+{
+	struct flow_key key = { .cookie = bpf_get_socket_cookie(skb), .remote = h->tuple.remote };
+	struct flow *f, fresh = {};
+
+	if (out && s->asking && s->asking == bpf_get_current_task()) {
+		key.remote = s->asked;
+		s->asking = 0;
+	}
+	f = bpf_map_lookup_elem(&udp_flows, &key);
+	if (f)
+		return f;
+	s->many = 1;
+	begin(skb, &fresh, IPPROTO_UDP, out, c);
+	fresh.unconnected = 1;
+	read_tuple(plain(skb->sk), &fresh.socket);
+	fresh.socket.remote = key.remote;
+	if (unspecified(fresh.socket.local.addr))
+		fresh.socket.local = h->tuple.local;
+	if (bpf_map_update_elem(&udp_flows, &key, &fresh, BPF_NOEXIST))
+		count(LOST_FLOWS);
+	return bpf_map_lookup_elem(&udp_flows, &key);
+}
+
+static __always_inline void tally(struct flow *f, __u32 length, __u32 packets, int out)
+{
+	if (f->proto == IPPROTO_UDP) { /* threads may send at once */
+		__sync_fetch_and_add(out ? &f->bytes_out : &f->bytes_in, length);
+		__sync_fetch_and_add(out ? &f->packets_out : &f->packets_in, packets);
+	} else if (out) {
+		f->bytes_out += length;
+		f->packets_out += packets;
+	} else {
+		f->bytes_in += length;
+		f->packets_in += packets;
+	}
+}
+
+/* copy_payload spends the direction's budget. It returns whether the budget is
+ * used up. */
+static __always_inline int copy_payload(struct __sk_buff *skb, struct flow *f, struct socket_state *s,
+					const struct headers *h, int out)
+{
+	__u32 *used = out ? &f->copied_out : &f->copied_in;
+	struct flow_key key = {};
+	__u32 left, budget;
+	__u8 class;
+
+	if (f->attributed) {
+		f->class = CLASS_ATTRIBUTED;
+	} else if (h->tuple.remote.port == bpf_htons(53) || h->tuple.local.port == bpf_htons(53)) {
+		f->class = CLASS_DNS;
+	} else if (f->class < CLASS_HANDSHAKE) {
+		class = classify(skb, h);
+		if (class != 0xff && class > f->class)
+			f->class = class;
+	} else if (f->class == CLASS_HANDSHAKE && *used && classify(skb, h) == 0xff) {
+		*used = budgets[CLASS_HANDSHAKE];
+	}
+	if (f->class >= CLASSES)
+		return 1;
+	budget = budgets[f->class];
+	if (*used >= budget)
+		return 1;
+	key.cookie = f->cookie;
+	if (f->unconnected)
+		key.remote = f->socket.remote;
+	if (bpf_map_lookup_elem(&done_flows, &key))
+		return 1;
+	left = budget - *used;
+	copy(skb, f, s, h, out ? FLAG_OUT : 0, left > 16384 ? 16384 : left);
+	if (f->class != CLASS_DNS)
+		*used += h->length < left ? h->length : left;
+	return *used >= budget;
+}
+
+static __always_inline void settle(struct flow *f, const struct owner *o, int out, int spent)
+{
+	if (!f->opened || f->class == CLASS_DNS || !(f->established || f->proto == IPPROTO_UDP))
+		return;
+	if (out)
+		f->settled_out = f->data_out && (spent || f->packets_out > SETTLED_AFTER) && o->attribution == OWNER_EXACT;
+	else
+		f->settled_in = f->data_in && (spent || f->packets_in > SETTLED_AFTER);
+}
+
+/* may_own: who runs is who sends when the socket is UDP, or when its lock is
+ * held by a process; in the softirq of somebody else's time slice it is not. */
+static __always_inline int may_own(struct bpf_sock *sk)
+{
+	return sk->protocol == IPPROTO_UDP || BPF_CORE_READ(plain(sk), sk_lock.owned) == 1;
+}
+
+static __always_inline void note_direction(struct flow *f, const struct headers *h, __u32 state, int out)
+{
+	if (f->direction)
+		return;
+	if (h->proto == IPPROTO_UDP || state == TCP_SYN_SENT || (out && (h->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN))
+		f->direction = out || state == TCP_SYN_SENT ? DIRECTION_OUTBOUND : DIRECTION_INBOUND;
+}
+
+/* note marks what the packet proves. It returns whether an attributed flow came
+ * further, which is reported at once. */
+static __always_inline int note(struct flow *f, const struct headers *h, __u32 state, int out)
+{
+	__u8 before = outcome(f);
+
+	if (out) {
+		f->asking = 0;
+		f->data_out |= h->length > 0;
+	} else {
+		f->data_in |= h->length > 0;
+	}
+	if (!(out ? f->seen_out : f->seen_in)) {
+		if (!same_endpoint(&h->tuple.remote, &f->socket.remote) ||
+		    (!same_endpoint(&h->tuple.local, &f->socket.local) && !f->wire.remote.port))
+			f->wire = h->tuple;
+		if (out)
+			f->seen_out = 1;
+		else
+			f->seen_in = 1;
+	}
+	if (h->proto == IPPROTO_TCP) {
+		if (state == TCP_SYN_SENT && !out && (h->tcp_flags & TCP_RST))
+			f->refused = 1;
+		if (state != TCP_SYN_SENT && state != TCP_SYN_RECV && state != TCP_CLOSE)
+			f->established = 1;
+	}
+	note_direction(f, h, state, out);
+	return (f->attributed || f->refused) && outcome(f) > before;
+}
+
+static __always_inline void slow(struct __sk_buff *skb, struct bpf_sock *sk, struct socket_state *s, int out,
+				 struct control c)
+{
+	__u32 state = sk->state;
+	struct headers h = {};
+	struct flow *f = &s->flow;
+	int further, owned = 0, spent = 1;
+
+	count(out ? HOOK_EGRESS : HOOK_INGRESS);
+	if (read_headers(skb, out, &h) || h.proto != sk->protocol)
+		return; /* an in-kernel tunnel's outer header, or a fragment: not this socket's own packet */
+	if (!s->netns)
+		s->netns = read_netns(plain(sk));
+	if (out && s->owner.attribution != OWNER_EXACT && may_own(sk)) {
+		__u32 before = s->owner.tgid;
+
+		owned = own_current(&s->owner) && s->owner.tgid != before;
+	}
+	if (h.proto == IPPROTO_UDP && (!sk->dst_port || (out && s->asking && s->asking == bpf_get_current_task()))) {
+		f = unconnected(skb, s, &h, out, c);
+		if (!f)
+			return;
+	} else if (!f->first) {
+		begin(skb, f, h.proto, out, c);
+		read_tuple(plain(sk), &f->socket);
+	}
+	if (s->listener) {
+		s->listener = 0;
+		f->direction = DIRECTION_INBOUND;
+	}
+	further = note(f, &h, state, out);
+	tally(f, skb->len, h.packets, out);
+	if (f->generation != c.generation) {
+		__u8 was = f->attributed;
+
+		look_up(f, c.generation);
+		further |= f->attributed && !was;
+	}
+	if (!f->opened) {
+		f->opened = 1;
+		emit_flow(RECORD_OPEN, f, &s->owner, s->netns);
+	} else if (further || owned || c.seconds - f->reported >= update_seconds) {
+		f->reported = c.seconds;
+		emit_flow(RECORD_UPDATE, f, &s->owner, s->netns);
+	}
+	if (h.length)
+		spent = copy_payload(skb, f, s, &h, out);
+	else if (h.tcp_flags & TCP_SYN)
+		copy(skb, f, s, &h, out ? FLAG_OUT : 0, 0);
+	else
+		spent = (out ? f->copied_out : f->copied_in) >= budgets[f->class < CLASSES ? f->class : 0];
+	settle(f, &s->owner, out, spent);
+}
+
+static __always_inline int handle(struct __sk_buff *skb, int out)
+{
+	struct bpf_sock *sk = skb->sk;
+	struct socket_state *s;
+	struct control c;
+	struct flow *f;
+
+	if (!sk)
+		return 1;
+	sk = bpf_sk_fullsock(sk);
+	if (!sk)
+		return 1;
+	/* A raw socket has a run of its own for every packet it sniffs. */
+	if (!(sk->type == SOCK_STREAM && sk->protocol == IPPROTO_TCP) &&
+	    !(sk->type == SOCK_DGRAM && sk->protocol == IPPROTO_UDP))
+		return 1;
+	c = control();
+	s = bpf_sk_storage_get(&sockets, sk, 0, 0);
+	if (sk->state == TCP_LISTEN) {
+		listen_packet(skb, sk, s, out, c);
+		return 1;
+	}
+	if (!s) {
+		s = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+		if (!s) {
+			count(LOST_STORAGE);
+			return 1;
+		}
+	} else if (s->listener) { /* a clone, with the listener's counts */
+		forget_flow(&s->flow);
+		s->asking = 0;
+		if (s->owner.tgid)
+			s->owner.attribution = OWNER_INHERITED;
+	} else {
+		f = &s->flow;
+		if ((out ? f->settled_out : f->settled_in) && f->generation == c.generation &&
+		    c.seconds - f->reported < update_seconds) {
+			tally(f, skb->len, skb->gso_segs > 1 ? skb->gso_segs : 1, out);
+			return 1;
+		}
+	}
+	slow(skb, sk, s, out, c);
+	return 1;
+}
+
+SEC("cgroup_skb/egress")
+int egress(struct __sk_buff *skb)
+{
+	return handle(skb, 1);
+}
+
+SEC("cgroup_skb/ingress")
+int ingress(struct __sk_buff *skb)
+{
+	return handle(skb, 0);
+}

@@ -1,0 +1,87 @@
+//go:build ignore
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* The life of a TCP socket where no packet tells it: listening, connecting,
+ * failing, ending. Connections of kernel-made subflows (MPTCP) show only here. */
+#include "headers/flow.h"
+#include <bpf/bpf_tracing.h>
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+static __always_inline int is_tcp(struct sock *sk)
+{
+	__u16 family = sk->__sk_common.skc_family;
+
+	return (family == AF_INET || family == AF_INET6) && sk->sk_type == SOCK_STREAM &&
+	       sk->sk_protocol == IPPROTO_TCP;
+}
+
+static __always_inline void note_error(struct sock *sk, struct socket_state *s)
+{
+	if (icmp_refused(sk->sk_err))
+		s->flow.refused = 1;
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(set_state, struct sock *sk, int oldstate, int newstate)
+{
+	struct socket_state *s;
+
+	if (newstate != TCP_LISTEN && newstate != TCP_SYN_SENT && oldstate != TCP_SYN_SENT)
+		return 0;
+	count(HOOK_STATE);
+	if (!is_tcp(sk))
+		return 0;
+	s = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!s)
+		return 0;
+	if (newstate == TCP_LISTEN) {
+		own_current(&s->owner);
+		s->listener = 1;
+		s->netns = read_netns(sk);
+		return 0;
+	}
+	if (newstate == TCP_SYN_SENT) {
+		own_current(&s->owner);
+		s->listener = 0;
+		s->netns = read_netns(sk);
+		s->flow.proto = IPPROTO_TCP;
+		s->flow.direction = DIRECTION_OUTBOUND;
+		s->flow.asking = 1;
+		read_tuple(sk, &s->flow.socket);
+		return 0;
+	}
+	if (newstate == TCP_CLOSE) {
+		note_error(sk, s);
+		if (s->flow.asking) /* nothing has left: say so though the process may keep the socket */
+			end_flow(s);
+	}
+	return 0;
+}
+
+/* Before 5.14 the state change above is all there is. */
+SEC("tp_btf/inet_sk_error_report")
+int BPF_PROG(error_report, struct sock *sk)
+{
+	struct socket_state *s;
+
+	count(HOOK_ERROR);
+	if (sk->sk_protocol != IPPROTO_TCP && sk->sk_protocol != IPPROTO_UDP)
+		return 0;
+	s = bpf_sk_storage_get(&sockets, sk, 0, 0);
+	if (s)
+		note_error(sk, s);
+	return 0;
+}
+
+SEC("tp_btf/tcp_destroy_sock")
+int BPF_PROG(destroy, struct sock *sk)
+{
+	struct socket_state *s;
+
+	count(HOOK_DESTROY);
+	s = bpf_sk_storage_get(&sockets, sk, 0, 0);
+	if (!s || s->listener)
+		return 0;
+	end_flow(s);
+	return 0;
+}
