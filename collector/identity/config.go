@@ -1,0 +1,55 @@
+package identity
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Config says how agents prove who they are.
+type Config struct {
+	// Folder of ca.crt and ca.key. Empty: "ca" in the state folder. Collectors that
+	// are one share its content.
+	Folder string `yaml:"folder"`
+	// ClientCA is a PEM file of your own PKI. Its certificates are taken too; the
+	// agent's name is the URI sallyport://agent/NAME or else the common name.
+	ClientCA string `yaml:"client_ca"`
+	// CertificateLife is how long an agent's certificate is valid. Agents renew
+	// theirs well before.
+	CertificateLife time.Duration `yaml:"certificate_life"`
+	// ServerLife is the same for the collector's own.
+	ServerLife time.Duration `yaml:"server_life"`
+	// Names are the DNS names and addresses that agents and people reach the
+	// collector by. The host's name and loopback are always among them.
+	Names []string `yaml:"names"`
+	// EnrolPerSecond bounds enrolments, so that tokens cannot be guessed at speed.
+	EnrolPerSecond float64 `yaml:"enrol_per_second"`
+	// RevocationPoll is how often revocations made on another collector are looked
+	// for.
+	RevocationPoll time.Duration `yaml:"revocation_poll"`
+}
+
+// DefaultConfig gives agents certificates for a week.
+func DefaultConfig() Config {
+	return Config{
+		CertificateLife: 7 * 24 * time.Hour,
+		ServerLife:      90 * 24 * time.Hour,
+		EnrolPerSecond:  20,
+		RevocationPoll:  2 * time.Second,
+	}
+}
+
+// Validate checks the settings.
+func (c Config) Validate() error {
+	switch {
+	case c.CertificateLife < 5*time.Minute || c.CertificateLife > 366*24*time.Hour:
+		return errors.New("identity.certificate_life must lie between 5m and 8784h")
+	case c.ServerLife < time.Hour || c.ServerLife > 398*24*time.Hour:
+		return errors.New("identity.server_life must lie between 1h and 9552h; browsers refuse longer")
+	case c.EnrolPerSecond <= 0:
+		return errors.New("identity.enrol_per_second must be more than 0")
+	case c.RevocationPoll < 100*time.Millisecond || c.RevocationPoll > 4*time.Second:
+		return fmt.Errorf("identity.revocation_poll is %s; a revocation must cut connections within 5 s, so give 100ms to 4s", c.RevocationPoll)
+	}
+	return nil
+}

@@ -1,0 +1,232 @@
+package identity
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/time/rate"
+
+	"sallyport/collector/store"
+	"sallyport/rules"
+)
+
+// Store is what identity keeps.
+type Store interface {
+	AddToken(context.Context, store.Token) error
+	TokenByHash(ctx context.Context, hash string) (store.Token, error)
+	AddCertificate(ctx context.Context, c store.Certificate, token string, replace bool) error
+	Certificates(ctx context.Context, agent string) ([]store.Certificate, error)
+	Revoked(context.Context, time.Time) ([]store.Certificate, error)
+	RevokeAgent(ctx context.Context, agent string, at time.Time) (int, error)
+}
+
+// Service issues and checks certificates.
+type Service struct {
+	cfg       Config
+	ca        *Authority
+	ownPKI    *x509.CertPool // nil without
+	store     Store
+	logger    hclog.Logger
+	limiter   *rate.Limiter
+	server    atomic.Pointer[tls.Certificate]
+	open      connections
+	issued    atomic.Uint64
+	mu        sync.RWMutex
+	revoked   map[string]bool // serial
+	refreshed time.Time
+}
+
+// Folder is where the CA lies.
+func (c Config) folder(state string) string {
+	if c.Folder != "" {
+		return c.Folder
+	}
+	return filepath.Join(state, "ca")
+}
+
+// Init makes the CA of a new collector.
+func Init(cfg Config, state string) (*Authority, error) {
+	return CreateAuthority(cfg.folder(state), time.Now())
+}
+
+// New loads the CA.
+func New(cfg Config, state string, st Store, logger hclog.Logger) (*Service, error) {
+	ca, err := LoadAuthority(cfg.folder(state))
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{
+		cfg: cfg, ca: ca, store: st, logger: logger.Named("identity"), revoked: map[string]bool{},
+		limiter: rate.NewLimiter(rate.Limit(cfg.EnrolPerSecond), max(1, int(cfg.EnrolPerSecond))),
+		open:    connections{bySerial: map[string]map[*connection]struct{}{}},
+	}
+	if cfg.ClientCA != "" {
+		text, err := os.ReadFile(cfg.ClientCA)
+		if err != nil {
+			return nil, fmt.Errorf("read identity.client_ca: %w", err)
+		}
+		s.ownPKI = x509.NewCertPool()
+		if !s.ownPKI.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("read identity.client_ca: no certificate in %s", cfg.ClientCA)
+		}
+	}
+	return s, s.renewServer()
+}
+
+// Run keeps revocations and the server's certificate fresh until ctx ends.
+func (s *Service) Run(ctx context.Context) error {
+	poll := time.NewTicker(s.cfg.RevocationPoll)
+	defer poll.Stop()
+	for {
+		if err := s.refresh(ctx); err != nil && ctx.Err() == nil {
+			s.logger.Warn("revocations not read", "error", err)
+		}
+		if leaf := s.server.Load().Leaf; time.Until(leaf.NotAfter) < s.cfg.ServerLife/3 {
+			if err := s.renewServer(); err != nil {
+				s.logger.Error("server certificate not renewed", "error", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-poll.C:
+		}
+	}
+}
+
+// refresh reads the revocations and cuts what they end.
+func (s *Service) refresh(ctx context.Context) error {
+	list, err := s.store.Revoked(ctx, time.Now())
+	if err != nil {
+		return err
+	}
+	revoked := make(map[string]bool, len(list))
+	for _, c := range list {
+		revoked[c.Serial] = true
+	}
+	s.mu.Lock()
+	s.revoked, s.refreshed = revoked, time.Now()
+	s.mu.Unlock()
+	if n := s.open.cut(revoked); n > 0 {
+		s.logger.Info("connections cut", "connections", n)
+	}
+	return nil
+}
+
+// RevokeAgent ends an agent's certificates and connections, at once on this
+// collector.
+func (s *Service) RevokeAgent(ctx context.Context, name string) (int, error) {
+	n, err := s.store.RevokeAgent(ctx, name, time.Now())
+	if err != nil {
+		return 0, err
+	}
+	return n, s.refresh(ctx)
+}
+
+func (s *Service) renewServer() error {
+	names := append([]string{"localhost", "127.0.0.1", "::1"}, s.cfg.Names...)
+	if host, err := os.Hostname(); err == nil {
+		names = append(names, host)
+	}
+	certificate, err := s.ca.IssueServer(names, s.cfg.ServerLife, time.Now())
+	if err != nil {
+		return err
+	}
+	s.server.Store(certificate)
+	return nil
+}
+
+// Certificate is the collector's own, for a tls.Config.
+func (s *Service) Certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return s.server.Load(), nil
+}
+
+// CA is what agents and people must trust.
+func (s *Service) CA() *Authority { return s.ca }
+
+// TLS is how the listener for agents speaks. Certificates are asked for and
+// checked request by request, so that an agent whose certificate ran out or was
+// revoked is told so, and not left with a TLS error.
+func (s *Service) TLS() *tls.Config {
+	return &tls.Config{
+		MinVersion:             tls.VersionTLS13,
+		GetCertificate:         s.Certificate,
+		ClientAuth:             tls.RequestClientCert,
+		NextProtos:             []string{"h2", "http/1.1"},
+		SessionTicketsDisabled: true,
+	}
+}
+
+// Agent says which agent sent a request, or refuses with a Refusal.
+func (s *Service) Agent(r *http.Request) (string, error) {
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		return "", forbidden(rules.CodeUnknownAgent, "no client certificate; enrol first")
+	}
+	leaf := r.TLS.PeerCertificates[0]
+	name, err := s.verify(leaf, r.TLS.PeerCertificates[1:])
+	if err != nil {
+		return "", err
+	}
+	now := time.Now()
+	if now.After(leaf.NotAfter) || now.Before(leaf.NotBefore) {
+		return "", forbidden(rules.CodeExpired, fmt.Sprintf("the certificate is valid from %s to %s, and it is %s here; enrol again, or set the clock",
+			leaf.NotBefore.UTC().Format(time.RFC3339), leaf.NotAfter.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339)))
+	}
+	serial := leaf.SerialNumber.Text(16)
+	// Registered before the check, so that a revocation in between finds it.
+	s.open.register(r.Context(), serial)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.revoked[serial] {
+		return "", forbidden(rules.CodeRevoked, "the certificate was revoked; enrol again with a new token")
+	}
+	return name, nil
+}
+
+// verify checks the chain as of the certificate's own time; whether that time is
+// now is another question, with another answer.
+func (s *Service) verify(leaf *x509.Certificate, rest []*x509.Certificate) (string, error) {
+	options := x509.VerifyOptions{
+		Roots: s.ca.pool, Intermediates: x509.NewCertPool(), CurrentTime: leaf.NotBefore.Add(backdate + time.Second),
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	for _, c := range rest {
+		options.Intermediates.AddCert(c)
+	}
+	_, err := leaf.Verify(options)
+	if err != nil && s.ownPKI != nil {
+		options.Roots = s.ownPKI
+		_, err = leaf.Verify(options)
+	}
+	if err != nil {
+		return "", forbidden(rules.CodeUnknownAgent, "the certificate is not of this collector's CA; enrol again")
+	}
+	name, err := certificateName(leaf)
+	if err != nil {
+		return "", forbidden(rules.CodeUnknownAgent, err.Error())
+	}
+	return name, nil
+}
+
+func certificateName(c *x509.Certificate) (string, error) {
+	name := c.Subject.CommonName
+	for _, u := range c.URIs {
+		if u.Scheme == "sallyport" && u.Host == "agent" && len(u.Path) > 1 {
+			name = u.Path[1:]
+		}
+	}
+	if !ValidName(name) {
+		return "", errors.New("the certificate names no agent")
+	}
+	return name, nil
+}

@@ -1,0 +1,46 @@
+package ingest
+
+import (
+	"errors"
+	"time"
+)
+
+// Config bounds what agents may send.
+type Config struct {
+	// MaxBody bounds a request as it comes, in bytes.
+	MaxBody int64 `yaml:"max_body"`
+	// MaxBatch bounds a request once unpacked, in bytes.
+	MaxBatch int64 `yaml:"max_batch"`
+	// MaxLine bounds one finding, in bytes.
+	MaxLine int `yaml:"max_line"`
+	// MaxLines bounds the findings of a request.
+	MaxLines int `yaml:"max_lines"`
+	// Concurrent bounds requests worked on at once; more are asked to wait.
+	Concurrent int `yaml:"concurrent"`
+	// RetryAfter is what those who must wait are told.
+	RetryAfter time.Duration `yaml:"retry_after"`
+}
+
+// DefaultConfig takes findings up to 1 MiB each.
+func DefaultConfig() Config {
+	return Config{MaxBody: 16 << 20, MaxBatch: 64 << 20, MaxLine: 1 << 20, MaxLines: 5000, Concurrent: 64, RetryAfter: 5 * time.Second}
+}
+
+// Validate checks the limits.
+func (c Config) Validate() error {
+	switch {
+	case c.MaxLine < 4096 || c.MaxLine > 8<<20:
+		return errors.New("ingest.max_line must lie between 4096 and 8388608")
+	case c.MaxBody < int64(c.MaxLine):
+		return errors.New("ingest.max_body must be at least ingest.max_line")
+	case c.MaxBatch < c.MaxBody:
+		return errors.New("ingest.max_batch must be at least ingest.max_body")
+	case c.MaxLines < 1:
+		return errors.New("ingest.max_lines must be at least 1")
+	case c.Concurrent < 1:
+		return errors.New("ingest.concurrent must be at least 1")
+	case c.RetryAfter < time.Second:
+		return errors.New("ingest.retry_after must be at least 1s")
+	}
+	return nil
+}

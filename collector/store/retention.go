@@ -1,0 +1,102 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+)
+
+// SetLegalHold keeps a finding and its packets whatever their age, or ends that.
+func (s *Store) SetLegalHold(ctx context.Context, agent, id string, hold bool) error {
+	n, err := s.exec(ctx, "UPDATE findings SET legal_hold = ? WHERE agent = ? AND id = ?", number(hold), agent, id)
+	if err != nil {
+		return fmt.Errorf("set legal hold: %w", err)
+	}
+	if n == 0 {
+		return fmt.Errorf("finding %s of %s: %w", id, agent, ErrNotFound)
+	}
+	return nil
+}
+
+// Expired is what Retain removed.
+type Expired struct{ Findings, Evidence int64 }
+
+const held = " AND NOT EXISTS (SELECT 1 FROM findings f WHERE f.agent = x.agent AND f.id = x.id AND f.legal_hold = 1)"
+
+// Retain removes what is older than the configuration keeps, never what is under
+// legal hold.
+func (s *Store) Retain(ctx context.Context, now time.Time) (Expired, error) {
+	var gone Expired
+	err := s.tx(ctx, func(tx *sql.Tx) error {
+		remove := func(query string, before int64) (int64, error) {
+			res, err := tx.ExecContext(ctx, s.dialect.bind(query), before)
+			if err != nil {
+				return 0, fmt.Errorf("remove expired: %w", err)
+			}
+			return res.RowsAffected()
+		}
+		var err error
+		if s.cfg.KeepEvidence > 0 {
+			before := micros(now.Add(-s.cfg.KeepEvidence))
+			if gone.Evidence, err = remove("DELETE FROM evidence AS x WHERE x.received < ?"+held, before); err != nil {
+				return err
+			}
+		}
+		if s.cfg.Keep == 0 {
+			return nil
+		}
+		before := micros(now.Add(-s.cfg.Keep))
+		for _, table := range []string{"evidence", "revisions"} {
+			if _, err := remove("DELETE FROM "+table+` AS x WHERE EXISTS (SELECT 1 FROM findings f
+WHERE f.agent = x.agent AND f.id = x.id AND f.received < ? AND f.legal_hold = 0)`, before); err != nil {
+				return err
+			}
+		}
+		gone.Findings, err = remove("DELETE FROM findings WHERE received < ? AND legal_hold = 0", before)
+		return err
+	})
+	return gone, err
+}
+
+// Revision is one revision of a finding as it came.
+type Revision struct {
+	Revision uint64    `json:"revision"`
+	State    string    `json:"state"`
+	Severity int64     `json:"severity"` // rank
+	Flows    uint64    `json:"flows"`
+	Received time.Time `json:"received"`
+}
+
+// Revisions lists the revisions of a finding that came, the newest first.
+func (s *Store) Revisions(ctx context.Context, agent, id string, limit int) ([]Revision, error) {
+	var list []Revision
+	err := s.each(ctx, "SELECT revision, state, severity, flows, received FROM revisions WHERE agent = ? AND id = ? ORDER BY revision DESC LIMIT ?",
+		[]any{agent, id, limit}, func(rows *sql.Rows) error {
+			var r Revision
+			var received int64
+			if err := rows.Scan(&r.Revision, &r.State, &r.Severity, &r.Flows, &received); err != nil {
+				return err
+			}
+			r.Received = fromMicros(received)
+			list = append(list, r)
+			return nil
+		})
+	if err != nil {
+		return nil, fmt.Errorf("list revisions: %w", err)
+	}
+	return list, nil
+}
+
+// Counts are the sizes of the store.
+type Counts struct{ Findings, Revisions int64 }
+
+// Counts counts findings and the revisions that came.
+func (s *Store) Counts(ctx context.Context) (Counts, error) {
+	var c Counts
+	err := s.read.QueryRowContext(ctx, "SELECT (SELECT COUNT(*) FROM findings), (SELECT COUNT(*) FROM revisions)").Scan(&c.Findings, &c.Revisions)
+	if err != nil {
+		return Counts{}, fmt.Errorf("count findings: %w", err)
+	}
+	return c, nil
+}

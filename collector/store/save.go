@@ -1,0 +1,178 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"sallyport/collector/stream"
+	"sallyport/rules"
+)
+
+const insertRevision = `INSERT INTO revisions (agent, id, revision, state, severity, flows, received, epoch, seq)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
+
+// upsertFinding keeps the highest revision, whatever the order they come in.
+const upsertFinding = `INSERT INTO findings (agent, id, revision, state, severity, test, retro, suppressed, host, rule, protocol,
+ direction, outcome, remote, remote_port, executable, username, pod, first_seen, last_seen, received, words, document)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (agent, id) DO UPDATE SET revision = excluded.revision, state = excluded.state, severity = excluded.severity,
+ test = excluded.test, retro = excluded.retro, suppressed = excluded.suppressed, host = excluded.host, rule = excluded.rule,
+ protocol = excluded.protocol, direction = excluded.direction, outcome = excluded.outcome, remote = excluded.remote,
+ remote_port = excluded.remote_port, executable = excluded.executable, username = excluded.username, pod = excluded.pod,
+ first_seen = excluded.first_seen, last_seen = excluded.last_seen, received = excluded.received, words = excluded.words,
+ document = excluded.document
+WHERE excluded.revision > findings.revision
+RETURNING key`
+
+const upsertEvidence = `INSERT INTO evidence (agent, id, revision, sha256, packets, content, pcapng, received)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (agent, id) DO UPDATE SET revision = excluded.revision, sha256 = excluded.sha256, packets = excluded.packets,
+ content = excluded.content, pcapng = excluded.pcapng, received = excluded.received
+WHERE excluded.revision > evidence.revision`
+
+const countFinding = `INSERT INTO agents (name, enrolled, finding_at, findings) VALUES (?, ?, ?, 1)
+ON CONFLICT (name) DO UPDATE SET findings = agents.findings + 1, finding_at = excluded.finding_at`
+
+// Save stores a batch in one transaction. A repeat changes nothing, so the
+// stream may deliver an entry any number of times.
+func (s *Store) Save(ctx context.Context, batch []stream.Entry) error {
+	return s.tx(ctx, func(tx *sql.Tx) error {
+		b := saver{ctx: ctx, tx: tx, dialect: s.dialect, statements: map[string]*sql.Stmt{}}
+		for i := range batch {
+			if err := b.entry(&batch[i]); err != nil {
+				return err
+			}
+		}
+		return s.saveSequences(ctx, tx, batch)
+	})
+}
+
+// saver prepares each statement once a batch.
+type saver struct {
+	ctx        context.Context // of the batch; a saver does not outlive it
+	tx         *sql.Tx
+	dialect    dialect
+	statements map[string]*sql.Stmt
+}
+
+func (b *saver) prepare(query string) (*sql.Stmt, error) {
+	if st, ok := b.statements[query]; ok {
+		return st, nil
+	}
+	st, err := b.tx.PrepareContext(b.ctx, b.dialect.bind(query))
+	if err != nil {
+		return nil, fmt.Errorf("prepare statement: %w", err)
+	}
+	b.statements[query] = st
+	return st, nil
+}
+
+func (b *saver) exec(query string, args ...any) (int64, error) {
+	st, err := b.prepare(query)
+	if err != nil {
+		return 0, err
+	}
+	res, err := st.ExecContext(b.ctx, args...)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+func (b *saver) entry(e *stream.Entry) error {
+	if e.Rejected != "" {
+		return nil
+	}
+	var f rules.Finding
+	if err := json.Unmarshal(e.Finding, &f); err != nil {
+		return fmt.Errorf("decode finding %s of %s: %w", e.ID, e.Agent, err)
+	}
+	n, err := b.exec(insertRevision, e.Agent, f.ID, int64(f.Revision), f.State, Rank(f.Severity), int64(f.Count), micros(e.Received), e.Epoch, int64(e.Seq))
+	if err != nil {
+		return fmt.Errorf("save revision: %w", err)
+	}
+	if n == 0 {
+		return nil
+	}
+	if err := b.finding(e, &f); err != nil {
+		return fmt.Errorf("save finding: %w", err)
+	}
+	if _, err := b.exec(countFinding, e.Agent, micros(e.Received), micros(e.Received)); err != nil {
+		return fmt.Errorf("count finding: %w", err)
+	}
+	return nil
+}
+
+func (b *saver) finding(e *stream.Entry, f *rules.Finding) error {
+	if ev := f.Evidence; ev != nil && len(ev.PCAPNG) > 0 {
+		_, err := b.exec(upsertEvidence, e.Agent, f.ID, int64(f.Revision), ev.SHA256, ev.Packets, number(ev.Content), ev.PCAPNG, micros(e.Received))
+		if err != nil {
+			return fmt.Errorf("save evidence: %w", err)
+		}
+		bare := *ev
+		bare.PCAPNG = nil
+		f.Evidence = &bare
+	}
+	row, err := findingRow(e, f)
+	if err != nil {
+		return err
+	}
+	st, err := b.prepare(upsertFinding)
+	if err != nil {
+		return err
+	}
+	var key int64
+	switch err := st.QueryRowContext(b.ctx, row...).Scan(&key); {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil // an older revision than the one kept
+	case err != nil:
+		return err
+	}
+	if _, err := b.exec("DELETE FROM finding_entities WHERE key = ?", key); err != nil {
+		return err
+	}
+	for _, m := range f.Matches {
+		if _, err := b.exec("INSERT INTO finding_entities (key, entity) VALUES (?, ?) ON CONFLICT DO NOTHING", key, m.Entity.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// findingRow gives the parameters of upsertFinding.
+func findingRow(e *stream.Entry, f *rules.Finding) ([]any, error) {
+	document, err := json.Marshal(f)
+	if err != nil {
+		return nil, fmt.Errorf("encode finding: %w", err)
+	}
+	o := &f.Observation
+	var executable, user, pod string
+	if p := o.Owner.Process; p != nil {
+		executable, user = p.Executable, p.User
+	}
+	if c := o.Owner.Container; c != nil && c.Pod != "" {
+		pod = c.Namespace + "/" + c.Pod
+	}
+	row := []any{
+		e.Agent, f.ID, int64(f.Revision), f.State, Rank(f.Severity), number(f.Test), number(f.Retro), number(f.Suppressed != nil),
+		o.Host, f.Rule.ID, o.Identification.Protocol, string(o.Direction), string(o.Outcome), address(o.Remote), int64(o.Remote.Port),
+		executable, user, pod, micros(f.First), micros(f.Last), micros(e.Received), words(f), string(document),
+	}
+	return row, nil
+}
+
+// severities in order, least first; their place is what is stored.
+var severities = [...]rules.Severity{rules.SeverityInfo, rules.SeverityLow, rules.SeverityMedium, rules.SeverityHigh, rules.SeverityCritical}
+
+// Rank orders severities, from 1 for info to 5 for critical; 0 is unknown.
+func Rank(s rules.Severity) int64 {
+	for i, x := range severities {
+		if x == s {
+			return int64(i + 1)
+		}
+	}
+	return 0
+}
