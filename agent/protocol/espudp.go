@@ -1,0 +1,80 @@
+package protocol
+
+import "encoding/binary"
+
+// ESP in UDP (RFC 3948): an SPI that is not reserved (RFC 4303 2.1), a sequence
+// number, ciphertext; or one byte ff, which keeps the NAT open (2.3).
+const (
+	natPort      = 4500
+	natKeepalive = 0xff
+	espReserved  = 256
+	espHeader    = 8
+	espShortest  = espHeader + 12
+	espAlign     = 4 // the trailer ends on a 32-bit word (RFC 4303 2.4)
+	espOneWay    = 3
+	espBothWays  = 2
+)
+
+// espUDP is the detector of flows that carry only ESP in UDP; where IKE is seen
+// beside it, the flow is ike's.
+func espUDP() Detector {
+	return Detector{
+		Name: "esp-udp",
+		Doc: Doc{
+			How:      "On port 4500, where an SPI lasts, its sequence numbers rise, and the rest is ciphertext.",
+			Confirms: "Both sides do so, each with its own SPI.",
+			Limits:   "On another port the same bytes could be any protocol with a number and a counter, and are left unknown.",
+			Source:   "RFC 3948 section 2, RFC 4303 section 2",
+		},
+		UDP: func(first []byte, length int, _ bool) bool {
+			return length%espAlign == 0 && len(first) >= espShortest && binary.BigEndian.Uint32(first) >= espReserved
+		},
+		Look: lookESPUDP,
+	}
+}
+
+// espFlow follows the ESP packets of one direction.
+type espFlow struct {
+	seq sequence
+	spi uint32
+}
+
+func lookESPUDP(f *Flow) Result {
+	if f.ClientPort != natPort && f.ServerPort != natPort {
+		return Result{State: NotThis}
+	}
+	client, ok := readESPUDP(&f.Client)
+	if !ok {
+		return Result{State: NotThis}
+	}
+	server, ok := readESPUDP(&f.Server)
+	if !ok {
+		return Result{State: NotThis}
+	}
+	switch {
+	case client.seq.rising(espBothWays) && server.seq.rising(espBothWays) && client.spi != server.spi:
+		return Result{State: Confirmed, Label: "esp", Evidence: "ESP in UDP on port 4500 both ways, each with its own lasting SPI and rising sequence numbers"}
+	case client.seq.rising(espOneWay), server.seq.rising(espOneWay):
+		return Result{State: Suspected, Label: "esp", Evidence: "ESP in UDP on port 4500 one way, with a lasting SPI and rising sequence numbers"}
+	}
+	return undecided(f)
+}
+
+// readESPUDP follows one side. ok is false where a datagram cannot be ESP or a
+// keepalive.
+func readESPUDP(s *Side) (e espFlow, ok bool) {
+	for i, b := range s.Datagrams {
+		if len(b) == 1 && b[0] == natKeepalive {
+			continue
+		}
+		if len(b) < espShortest || s.Lengths[i]%espAlign != 0 || !dense(b[espHeader:]) {
+			return e, false
+		}
+		spi := binary.BigEndian.Uint32(b)
+		if spi < espReserved || e.seq.n > 0 && spi != e.spi || !e.seq.add(uint64(binary.BigEndian.Uint32(b[4:]))) {
+			return e, false
+		}
+		e.spi = spi
+	}
+	return e, true
+}

@@ -1,0 +1,215 @@
+package protocol
+
+import "encoding/binary"
+
+// openvpn is the detector, over UDP and TCP, on any port.
+func openvpn() Detector {
+	return Detector{
+		Name: "openvpn",
+		Doc: Doc{
+			How:      "Control packets whose opcode, key id, session id, ACK array and message id fit, plain or under tls-auth (MD5 to SHA-512), tls-crypt or tls-crypt-v2; over TCP behind their length.",
+			Confirms: "One side repeats the other's session id; under tls-crypt, which hides it, a client's and a server's reset, or control packets both ways.",
+			Limits:   "Static-key mode has no field in the clear and cannot be told from noise, nor can packets scrambled by a patch. In the middle of a flow only version 2 data with AEAD shows: a lasting peer id and a rising packet id, which is no more than suspected.",
+			Source:   "OpenVPN wire protocol (openvpn.github.io/openvpn-rfc), doc/tls-crypt-v2.txt; Xue et al., OpenVPN is Open to VPN Fingerprinting, USENIX Security 2022",
+		},
+		UDP: func(first []byte, _ int, _ bool) bool {
+			return len(first) >= openvpnPlain && openvpnOpcode(first[0]) != 0 && !isSTUN(first)
+		},
+		TCP: func(first []byte, _ bool) bool {
+			if len(first) < 3 {
+				return false
+			}
+			n, op := binary.BigEndian.Uint16(first), openvpnOpcode(first[2])
+			return n >= openvpnPlain && n <= openvpnLargest && op != 0 && op != openvpnDataV1
+		},
+		Look: lookOpenVPN,
+	}
+}
+
+// openvpnCursor walks the packets of a side.
+type openvpnCursor struct {
+	side *Side
+	tcp  bool
+	at   int
+}
+
+func (c *openvpnCursor) next() (b []byte, length int, ok bool) {
+	if !c.tcp {
+		if c.at >= len(c.side.Datagrams) {
+			return nil, 0, false
+		}
+		c.at++
+		return c.side.Datagrams[c.at-1], c.side.Lengths[c.at-1], true
+	}
+	rest := c.side.Stream[c.at:]
+	if len(rest) < 2 {
+		return nil, 0, false
+	}
+	length = int(binary.BigEndian.Uint16(rest))
+	if len(rest) < 2+length {
+		return nil, 0, false
+	}
+	c.at += 2 + length
+	return rest[2 : 2+length], length, true
+}
+
+// openvpnRead is how many packets of a side are weighed.
+const openvpnRead = 8
+
+// openvpnSide is what one side's packets show under one wrap.
+type openvpnSide struct {
+	sessions [openvpnRead]uint64
+	remotes  [openvpnRead]uint64
+	n        int
+	reset    byte // opcode of its first hard reset
+	lasting  bool // two packets or more, all of one session
+}
+
+// readOpenVPN reads a side's control packets. ok is false when a packet cannot
+// be OpenVPN's under this wrap.
+func readOpenVPN(s *Side, tcp bool, w openvpnWrap) (o openvpnSide, ok bool) {
+	c := openvpnCursor{side: s, tcp: tcp}
+	for i := 0; i < openvpnRead; i++ {
+		b, length, more := c.next()
+		if !more {
+			break
+		}
+		if len(b) == 0 {
+			return o, false
+		}
+		if op := openvpnOpcode(b[0]); op == openvpnDataV1 || op == openvpnDataV2 {
+			continue
+		}
+		m, fits := w.read(b, length)
+		if !fits {
+			return o, false
+		}
+		o.lasting = o.n > 0 && m.session == o.sessions[0]
+		o.sessions[o.n], o.remotes[o.n] = m.session, m.remote
+		o.n++
+		if o.reset == 0 && openvpnReset(m.opcode) {
+			o.reset = m.opcode
+		}
+	}
+	return o, true
+}
+
+func lookOpenVPN(f *Flow) Result {
+	tcp := f.Proto == 6
+	best := Result{State: NotThis}
+	for _, w := range openvpnWraps {
+		client, ok := readOpenVPN(&f.Client, tcp, w)
+		if !ok {
+			continue
+		}
+		server, ok := readOpenVPN(&f.Server, tcp, w)
+		if !ok {
+			continue
+		}
+		r := judgeOpenVPN(&client, &server, w)
+		if r.State == Confirmed {
+			return r
+		}
+		if r.State == Suspected && best.State != Suspected {
+			best = r
+		}
+	}
+	if best.State == Suspected {
+		return best
+	}
+	return lookOpenVPNData(f, tcp)
+}
+
+// judgeOpenVPN weighs both sides under one wrap.
+func judgeOpenVPN(client, server *openvpnSide, w openvpnWrap) Result {
+	if client.echoes(server) || server.echoes(client) {
+		return Result{State: Confirmed, Label: "openvpn", Evidence: openvpnEchoEvidence(w)}
+	}
+	if w == openvpnCrypt {
+		clientReset := client.reset == openvpnClientV2 || client.reset == openvpnClientV3
+		if clientReset && server.reset == openvpnServerV2 || client.lasting && server.lasting && client.sessions[0] != server.sessions[0] {
+			if client.reset == openvpnClientV3 {
+				return Result{State: Confirmed, Label: "openvpn", Evidence: "client reset with a tls-crypt-v2 wrapped key, and the server's tls-crypt answer"}
+			}
+			return Result{State: Confirmed, Label: "openvpn", Evidence: "tls-crypt control packets both ways, with packet id and time in front"}
+		}
+	}
+	switch {
+	case client.reset == openvpnClientV3 || server.reset == openvpnClientV3:
+		return Result{State: Suspected, Label: "openvpn", Evidence: "hard reset (opcode 10) that ends in a tls-crypt-v2 wrapped key of its own length, not answered"}
+	case client.reset != 0 || server.reset != 0:
+		return Result{State: Suspected, Label: "openvpn", Evidence: openvpnResetEvidence(w)}
+	case client.lasting || server.lasting:
+		return Result{State: Suspected, Label: "openvpn", Evidence: "control packets of one session, one way"}
+	}
+	return Result{State: NotThis}
+}
+
+// echoes says whether o has repeated a session id of from.
+func (o *openvpnSide) echoes(from *openvpnSide) bool {
+	for _, remote := range o.remotes[:o.n] {
+		for _, session := range from.sessions[:from.n] {
+			if remote != 0 && remote == session {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func openvpnEchoEvidence(w openvpnWrap) string {
+	if w > 0 {
+		return "control packets under tls-auth, and one side acknowledged with the other's session id"
+	}
+	return "control packets, and one side acknowledged with the other's session id"
+}
+
+func openvpnResetEvidence(w openvpnWrap) string {
+	switch {
+	case w == openvpnCrypt:
+		return "hard reset under tls-crypt, with packet id and time in front, one way"
+	case w > 0:
+		return "hard reset under tls-auth, with digest, packet id and time in front, one way"
+	}
+	return "hard reset with session id and message 0, one way"
+}
+
+// lookOpenVPNData weighs a flow that shows only version 2 data: opcode and peer
+// id the same both ways, the AEAD packet id behind them rising, the rest
+// ciphertext (wire protocol, "P_DATA_V2").
+func lookOpenVPNData(f *Flow, tcp bool) Result {
+	client, clientHead, clientOK := readOpenVPNData(&f.Client, tcp)
+	server, serverHead, serverOK := readOpenVPNData(&f.Server, tcp)
+	if !clientOK || !serverOK {
+		return Result{State: NotThis}
+	}
+	if client.rising(3) && server.rising(3) && clientHead == serverHead {
+		return Result{State: Suspected, Label: "openvpn", Evidence: "version 2 data packets both ways with one peer id and rising packet ids (no control packet seen)"}
+	}
+	if f.Closed || !tcp && full(f) || len(f.Client.Stream) >= MaxStream || len(f.Server.Stream) >= MaxStream {
+		return Result{State: NotThis}
+	}
+	return Result{State: NeedMore}
+}
+
+func readOpenVPNData(s *Side, tcp bool) (ids sequence, head uint32, ok bool) {
+	c := openvpnCursor{side: s, tcp: tcp}
+	for i := 0; i < openvpnRead; i++ {
+		b, _, more := c.next()
+		if !more {
+			break
+		}
+		if len(b) < 24 || openvpnOpcode(b[0]) != openvpnDataV2 || b[1] != 0 || !dense(b[8:]) {
+			return ids, 0, false
+		}
+		if h := binary.BigEndian.Uint32(b); ids.n == 0 {
+			head = h
+		} else if h != head {
+			return ids, 0, false
+		}
+		if !ids.add(uint64(binary.BigEndian.Uint32(b[4:]))) {
+			return ids, 0, false
+		}
+	}
+	return ids, head, true
+}

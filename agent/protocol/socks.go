@@ -1,0 +1,156 @@
+package protocol
+
+// socks is the detector of SOCKS 4, 4a and 5. It waits for the request, which
+// names the flow's true remote, before it confirms.
+func socks() Detector {
+	return Detector{
+		Name: "socks",
+		Doc: Doc{
+			How:      "SOCKS 5: a list of methods that fills its length, then a request. SOCKS 4: command, port, address, user and, for 4a, a name. The target is read and named.",
+			Confirms: "The server's choice of an offered method; for SOCKS 4 the eight-byte reply.",
+			Limits:   "A GSSAPI session may encrypt its request; a UDP association's datagrams are other flows.",
+			Source:   "RFC 1928, RFC 1929, RFC 1961; Lee, SOCKS: A protocol for TCP proxy; Lee, SOCKS 4A",
+		},
+		TCP:   socksFirst,
+		Facts: true,
+		Look:  lookSOCKS,
+	}
+}
+
+// Versions and commands (RFC 1928 sections 3 and 4).
+const (
+	socks4 = 4
+	socks5 = 5
+
+	socksConnect   = 1
+	socksBind      = 2
+	socksAssociate = 3
+
+	socksNoMethod = 0xff
+	socksUserPass = 2
+	socksGSSAPI   = 1
+)
+
+func socksFirst(b []byte, client bool) bool {
+	if !client || len(b) < 3 {
+		return false
+	}
+	switch b[0] {
+	case socks5:
+		return b[1] >= 1
+	case socks4:
+		return b[1] == socksConnect || b[1] == socksBind
+	}
+	return false
+}
+
+func lookSOCKS(f *Flow) Result {
+	if f.MidFlow || len(f.Client.Stream) == 0 {
+		return Result{State: NotThis}
+	}
+	if f.Client.Stream[0] == socks4 {
+		return lookSOCKS4(f)
+	}
+	return lookSOCKS5(f)
+}
+
+func lookSOCKS4(f *Flow) Result {
+	request, state := readSOCKS4(f.Client.Stream)
+	switch {
+	case state == NeedMore && !f.Closed:
+		return Result{State: NeedMore}
+	case state != Suspected:
+		return Result{State: NotThis}
+	}
+	reply := f.Server.Stream
+	// The reply's version is 0 and its code 90 to 93; it has eight bytes.
+	if len(reply) > 0 && reply[0] != 0 || len(reply) > 1 && (reply[1] < 90 || reply[1] > 93) {
+		return Result{State: NotThis}
+	}
+	if len(reply) < 8 {
+		if !request.alone && len(reply) == 0 && !f.Closed {
+			return Result{State: NeedMore} // a client that goes on before the reply proves little
+		}
+		if !request.alone {
+			return Result{State: NotThis}
+		}
+		return Result{State: Suspected, Label: "socks", Evidence: "SOCKS 4 request, not answered"}
+	}
+	request.name(f.Facts)
+	if request.by == "socks4a" {
+		return Result{State: Confirmed, Label: "socks", Evidence: "SOCKS 4a request with a host name, and its reply"}
+	}
+	return Result{State: Confirmed, Label: "socks", Evidence: "SOCKS 4 request and its reply"}
+}
+
+func lookSOCKS5(f *Flow) Result {
+	c, s := f.Client.Stream, f.Server.Stream
+	n := 2
+	if len(c) >= 2 {
+		n += int(c[1])
+	}
+	if len(c) < 2 || len(c) < n {
+		if f.Closed || len(c) == 2 && c[1] == 0 {
+			return Result{State: NotThis}
+		}
+		return Result{State: NeedMore}
+	}
+	if !socksMethods(c[2:n]) || len(s) > 0 && s[0] != socks5 {
+		return Result{State: NotThis}
+	}
+	if len(s) < 2 {
+		if len(c) > n { // a client that does not wait must have sent a request at once
+			if _, _, state := readSOCKS5(c[n:], 0); state != Suspected {
+				return Result{State: NotThis}
+			}
+		}
+		return Result{State: Suspected, Label: "socks", Evidence: "SOCKS 5 list of methods, not answered"}
+	}
+	if s[1] == socksNoMethod {
+		return Result{State: Confirmed, Label: "socks", Evidence: "SOCKS 5 list of methods, and the server accepted none"}
+	}
+	if !socksOffered(c[2:n], s[1]) {
+		return Result{State: NotThis}
+	}
+	return socks5Request(f, c[n:], s[1])
+}
+
+// socks5Request looks for the request behind the agreed method.
+func socks5Request(f *Flow, rest []byte, method byte) Result {
+	r := Result{State: Confirmed, Label: "socks", Evidence: "SOCKS 5 list of methods, and the server chose one of them"}
+	request, authenticated, state := readSOCKS5(rest, method)
+	switch {
+	case state == NeedMore && !f.Closed && len(rest) < MaxStream/2:
+		r.State = Suspected // both agree, but the target is still to come
+		return r
+	case state == Suspected:
+		request.name(f.Facts)
+		r.Evidence = "SOCKS 5 methods and choice, then a request that names its target"
+		if authenticated {
+			r.Evidence = "SOCKS 5 methods and choice, user name and password, then a request that names its target"
+		}
+	}
+	return r
+}
+
+// socksMethods says whether the offered methods are a set, as RFC 1928 section 3
+// has it: none twice, and not the one that means "none".
+func socksMethods(methods []byte) bool {
+	var seen [4]uint64
+	for _, m := range methods {
+		if m == socksNoMethod || seen[m>>6]&(1<<(m&63)) != 0 {
+			return false
+		}
+		seen[m>>6] |= 1 << (m & 63)
+	}
+	return len(methods) > 0
+}
+
+func socksOffered(methods []byte, chosen byte) bool {
+	for _, m := range methods {
+		if m == chosen {
+			return true
+		}
+	}
+	return false
+}

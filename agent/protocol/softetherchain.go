@@ -1,0 +1,72 @@
+package protocol
+
+import "bytes"
+
+// SoftEther's own UDP packets have no fixed byte, but each names the
+// initialisation vector of the next inside its ciphertext, where anyone can see
+// it (SoftEtherVPN, src/Cedar/UdpAccel.c UdpAccelSend, src/Mayaqua/Network.c
+// RUDPSendSegmentNow and RUDPBulkSend):
+//
+//   - UDP acceleration and R-UDP bulk: IV, ciphertext; the next IV is the start
+//     of the ciphertext. 12 bytes in version 2, 20 in version 1.
+//   - R-UDP: 20-byte signature, 20-byte IV, ciphertext; the next IV is 20 bytes
+//     of the ciphertext at a random place.
+const (
+	softEtherIV2  = 12
+	softEtherIV1  = 20
+	softEtherSign = 20
+
+	softEtherShortest = softEtherSign + softEtherIV1 + softEtherBeyond
+	softEtherReach    = 3 // datagrams back: order may be lost, and kinds alternate
+)
+
+// softEtherChain says whether IVs in the datagrams of a side are announced by
+// the ones before. head is what stands in front of each, such as an ICMP header.
+func softEtherChain(s *Side, head int) bool {
+	for j := 1; j < len(s.Datagrams); j++ {
+		for i := max(0, j-softEtherReach); i < j; i++ {
+			if len(s.Datagrams[i]) < head+softEtherShortest || len(s.Datagrams[j]) < head+softEtherShortest {
+				continue
+			}
+			if softEtherFollows(s.Datagrams[i][head:], s.Datagrams[j][head:]) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// softEtherFollows says whether a announces the IV of b. Bytes that repeat by
+// themselves do not count: both must look random as a whole, the IV must stand in
+// each once, and what surrounds it must differ.
+func softEtherFollows(a, b []byte) bool {
+	if !dense(a) || !dense(b) {
+		return false
+	}
+	return softEtherAnnounced(a, b, softEtherIV2, 0, softEtherIV2) ||
+		softEtherAnnounced(a, b, softEtherIV1, 0, softEtherIV1) ||
+		softEtherAnnounced(a, b, softEtherIV1, softEtherSign, softEtherAnywhere)
+}
+
+const (
+	softEtherAnywhere = -1
+	softEtherBeyond   = 4 // bytes behind an IV that must differ
+)
+
+// softEtherAnnounced looks in a, at a place or anywhere behind its own IV, for
+// the IV of size bytes that b has at offset at.
+func softEtherAnnounced(a, b []byte, size, at, place int) bool {
+	iv, rest := b[at:at+size], b[at+size:]
+	if place == softEtherAnywhere {
+		if place = bytes.Index(a[at+size:], iv); place < 0 {
+			return false
+		}
+		place += at + size
+	} else if !bytes.Equal(a[place:place+size], iv) {
+		return false
+	}
+	behind := a[place+size:]
+	n := min(softEtherBeyond, len(behind))
+	return !bytes.Equal(a[at:at+size], iv) && !bytes.Equal(behind[:n], rest[:n]) &&
+		bytes.Index(rest, iv) < 0 && bytes.Index(behind, iv) < 0
+}
