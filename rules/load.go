@@ -1,7 +1,6 @@
 package rules
 
 import (
-	"embed"
 	"fmt"
 	"io/fs"
 	"os"
@@ -10,14 +9,6 @@ import (
 	"slices"
 	"strings"
 )
-
-//go:embed designations/*.yaml
-var designations embed.FS
-
-// Shipped returns the entities that ship with this build.
-func Shipped() ([]Entity, error) {
-	return LoadFS(designations, "designations")
-}
 
 // Load reads entity files: each path is a file, or a folder that is walked for
 // *.yaml and *.yml. The error is Faults when it is about content.
