@@ -1,5 +1,7 @@
 package protocol
 
+import "strings"
+
 // cursor reads big-endian fields from hostile bytes. A read past the end
 // yields zero values and clears ok for good, so that a parser tests ok once.
 type cursor struct {
@@ -42,4 +44,14 @@ func begins(b []byte, magic string) bool {
 // starts says whether b starts with the whole of magic.
 func starts(b []byte, magic string) bool {
 	return len(b) >= len(magic) && string(b[:len(magic)]) == magic
+}
+
+// only says whether every byte of b is in set.
+func only(b []byte, set string) bool {
+	for _, c := range b {
+		if strings.IndexByte(set, c) < 0 {
+			return false
+		}
+	}
+	return true
 }

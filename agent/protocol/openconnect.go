@@ -1,5 +1,7 @@
 package protocol
 
+import "bytes"
+
 // openconnect recognises AnyConnect's CSTP frames in the clear; openconnectHTTP
 // names its HTTP, anyconnectDTLS its datagrams.
 func openconnect() Detector {
@@ -32,11 +34,11 @@ func lookCSTP(f *Flow) Result {
 	return undecided(f)
 }
 
-// anyconnect documents the datagram channel; tls finds it.
+// anyconnectDoc documents the datagram channel, which tls finds.
 func anyconnectDoc() Doc {
 	return Doc{
-		How: "DTLS of version 01 00, which is older than RFC 4347 and which only Cisco AnyConnect and its kin still speak; " +
-			"or a DTLS 1.2 ClientHello that offers only pre-shared keys with a session id set in advance, as the channel's PSK-NEGOTIATE has it",
+		How: "DTLS of version 01 00, which is older than RFC 4347 and which only Cisco AnyConnect and its kin still speak, with a session id set in advance; " +
+			"a DTLS resumption with one cipher suite and no extensions; or a DTLS 1.2 ClientHello that offers only pre-shared keys with a session id set in advance, as the channel's PSK-NEGOTIATE has it",
 		Confirms: "DTLS of the same kind from both sides; for PSK-NEGOTIATE the server's echo of the session id",
 		Limits:   "AnyConnect's DTLS 1.2 that resumes with a certificate suite looks like other resumed DTLS",
 		Source:   "draft-mavrogiannopoulos-openconnect-04 section 2.4; OpenSSL DTLS1_BAD_VER",
@@ -46,19 +48,25 @@ func anyconnectDoc() Doc {
 // anyconnectDTLS names AnyConnect's datagram channel.
 func anyconnectDTLS(f *Flow, r *tlsReading, client, server int) Result {
 	answer := Result{State: Suspected, Label: "anyconnect-dtls", Product: "Cisco AnyConnect or OpenConnect"}
+	preset := len(r.hello.session) == 32
+	resumed := preset && bytes.Equal(r.session, r.hello.session)
 	switch {
-	case client == dtlsBadVersion || server == dtlsBadVersion:
-		answer.Evidence = "DTLS of Cisco's version 01 00"
-		if client == server {
+	case client == dtlsBadVersion && preset:
+		answer.Evidence = "DTLS of Cisco's version 01 00, with a session id set in advance"
+		if server == client {
 			answer.State = Confirmed
-			answer.Evidence += " from both sides"
+			answer.Evidence += "; answered in the same version"
 		}
-	case len(r.hello.session) == 32 && pskOnly(r.hello.ciphers):
+	case client == dtlsBadVersion && server == dtlsBadVersion && r.hello.ciphers == nil && r.session == nil && f.Facts.TLS == nil && full(f):
+		answer.Evidence = "DTLS of Cisco's version 01 00 from both sides, in the middle of a session"
+	case preset && pskOnly(r.hello.ciphers):
 		answer.Evidence = "DTLS ClientHello with pre-shared keys only and a session id set in advance (PSK-NEGOTIATE)"
 		if r.both {
 			answer.State = Confirmed
 			answer.Evidence += ", answered"
 		}
+	case resumed && len(words(r.hello.ciphers)) <= 2 && len(r.hello.extensions) == 0:
+		answer.Evidence = "DTLS that resumes a session this flow never had, with a single cipher suite and no extensions"
 	default:
 		return Result{}
 	}

@@ -5,13 +5,20 @@ func rdpUDP() Detector {
 	return Detector{
 		Name: "rdp-udp",
 		Doc: Doc{
-			How:      "a SYN datagram: source acknowledgement ff ff ff ff, flag SYN, both MTUs 1132 to 1232, zero padding; versions from its SYNEX payload",
-			Confirms: "a SYN+ACK that acknowledges the client's initial sequence number",
-			Limits:   "only the handshake shows: data packets caught in the middle have no constant bytes",
+			How:      "a SYN datagram: source acknowledgement ff ff ff ff, flag SYN, both MTUs 1132 to 1232, zero padding; versions from its SYNEX payload. Caught in the middle, data packets of version 1 or 2 whose numbers agree",
+			Confirms: "a SYN+ACK that acknowledges the client's initial sequence number; or data packets from both sides that acknowledge each other's",
+			Limits:   "version 3 (RDPEUDP2) shows only its handshake",
 			Source:   "[MS-RDPEUDP] 2.2.2, 3.1.5.1; [MS-RDPEUDP2] 1.3",
 		},
 		UDP: func(first []byte, length int, _ bool) bool {
-			_, ok := parseRDPUDP(first, length)
+			if len(first) < 16 {
+				return false
+			}
+			if first[7]&rdpudpSYN != 0 {
+				_, ok := parseRDPUDP(first, length)
+				return ok
+			}
+			_, ok := parseRDPUDPData(first)
 			return ok
 		},
 		Look: lookRDPUDP,
@@ -84,10 +91,7 @@ func lookRDPUDP(f *Flow) Result {
 	case answered:
 		answer.Evidence = "RDP-UDP SYN+ACK"
 	default:
-		if f.Closed || len(f.Client.Datagrams) >= MaxDatagrams {
-			return Result{State: NotThis}
-		}
-		return Result{State: NeedMore}
+		return lookRDPUDPData(f)
 	}
 	return answer
 }

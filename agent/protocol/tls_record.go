@@ -20,6 +20,7 @@ type tlsReading struct {
 	both    bool // both sides are
 	done    bool // nothing more of the handshake will come in the clear
 	hello   clientHello
+	session []byte // of the ServerHello
 }
 
 // handshakes walks the handshake messages of one side of a TLS stream.
@@ -154,6 +155,9 @@ func (r *tlsReading) message(facts *Facts, kind byte, body []byte, spoke byte, f
 		}
 		return kind
 	case helloServer:
+		if c := newCursor(body); c.take(34) != nil {
+			r.session = c.vector(1)
+		}
 		if t := facts.tls(form); !t.ServerHello {
 			parseServerHello(body, t)
 		}
