@@ -68,6 +68,9 @@ func (d *Decoder) parser(typ gopacket.LayerType) *gopacket.DecodingLayerParser {
 func (d *Decoder) Decode(link Link, data []byte, length int, at time.Time) (*Packet, error) {
 	missing := max(length-len(data), 0)
 	if link == LinkEthernet {
+		if plainIP(data) {
+			return d.bare(data[ethernetHeader:], missing, at)
+		}
 		return d.decode(d.first, data, missing, at)
 	}
 	typ, data, err := enter(link, data)
@@ -80,13 +83,30 @@ func (d *Decoder) Decode(link Link, data []byte, length int, at time.Time) (*Pac
 // DecodeIP decodes a packet from its IP header on. length is its length on the
 // wire.
 func (d *Decoder) DecodeIP(data []byte, length int, at time.Time) (*Packet, error) {
+	return d.bare(data, max(length-len(data), 0), at)
+}
+
+// bare decodes from the IP header on, without the parser.
+func (d *Decoder) bare(data []byte, missing int, at time.Time) (*Packet, error) {
 	p := &d.levels[0]
-	if err := p.decodeIP(data, max(length-len(data), 0)); err != nil {
+	if err := p.decodeIP(data, missing); err != nil {
 		return nil, ErrMalformed
 	}
 	p.Time, p.Tunnel = at, ""
 	d.within(p, 0, path{})
 	return p, nil
+}
+
+const ethernetHeader = 14
+
+// plainIP says whether a frame is IP right behind the Ethernet header: nearly
+// every frame is, and needs no parser.
+func plainIP(frame []byte) bool {
+	if len(frame) <= ethernetHeader {
+		return false
+	}
+	typ := binary.BigEndian.Uint16(frame[12:])
+	return typ == 0x0800 && frame[ethernetHeader]>>4 == 4 || typ == 0x86dd && frame[ethernetHeader]>>4 == 6
 }
 
 func (d *Decoder) decode(parser *gopacket.DecodingLayerParser, data []byte, missing int, at time.Time) (*Packet, error) {

@@ -20,7 +20,7 @@ func (t *Table) find(p *capture.Packet, m *Meta, inner bool) (*Flow, bool) {
 			return f, t.oriented(f, p, m, srcLow)
 		}
 	}
-	f := t.byTuple[k.with(t.sideOf(m, srcLow))]
+	f := t.lookup(k.with(t.sideOf(m, srcLow)))
 	if f == nil && t.live {
 		f = t.findSides(k, m)
 	}
@@ -32,6 +32,16 @@ func (t *Table) find(p *capture.Packet, m *Meta, inner bool) (*Flow, bool) {
 	}
 	t.claim(f, m.Key)
 	return f, srcLow
+}
+
+// lookup is byTuple with a memory of one: packets come in bursts.
+func (t *Table) lookup(k tuple) *Flow {
+	if t.last != nil && t.lastKey == k {
+		return t.last
+	}
+	f := t.byTuple[k]
+	t.last, t.lastKey = f, k
+	return f
 }
 
 // sideOf is the side part of a packet's key.
@@ -65,6 +75,7 @@ func (t *Table) also(f *Flow, p *capture.Packet, m *Meta, k tuple, srcLow bool) 
 	}
 	f.keys[1], f.keyed[1] = k, true
 	t.byTuple[k] = f
+	t.last = nil
 }
 
 // oriented gives srcLow in the sense of the flow's first tuple: under NAT the
@@ -141,10 +152,12 @@ func (t *Table) index(f *Flow, k tuple) {
 	}
 	f.keys[slot], f.keyed[slot] = k, true
 	t.byTuple[k] = f
+	t.last = nil
 }
 
 // forget takes f out of the indexes, where they still mean it.
 func (t *Table) forget(f *Flow) {
+	t.last = nil
 	for i, k := range f.keys {
 		if f.keyed[i] && t.byTuple[k] == f {
 			delete(t.byTuple, k)
@@ -282,6 +295,7 @@ func (t *Table) setSocket(f *Flow, r *sensor.FlowRecord) {
 	if !f.keyed[1] && f.keys[0] != k && t.byTuple[k] == nil {
 		f.keys[1], f.keyed[1] = k, true
 		t.byTuple[k] = f
+		t.last = nil
 	}
 }
 

@@ -40,6 +40,8 @@ type Table struct {
 
 	byTuple   map[tuple]*Flow
 	byKey     map[sensor.FlowKey]*Flow
+	last      *Flow // found last, under lastKey
+	lastKey   tuple
 	fragments [fragmentSlots]fragment
 	wheel     wheel
 	open      int
