@@ -27,7 +27,7 @@ type hook struct {
 	name        string
 	object      object
 	program     string
-	cgroup      ebpf.AttachType // AttachNone: a BTF tracepoint or iterator
+	cgroup      ebpf.AttachType // of a cgroup program; 0, which is ingress, of BTF tracepoints and iterators
 	counter     counter
 	needed      bool // without it the sensor is of no use
 	consequence string
@@ -37,13 +37,13 @@ type hook struct {
 // comes first.
 func hookList() []hook {
 	return []hook{
-		{"exec", processObject, processProgExec, ebpf.AttachNone, hookExec, false, "a process that ends at once may be unknown, and a process that changes its program keeps the old name until it is read again"},
-		{"fork", processObject, processProgFork, ebpf.AttachNone, hookFork, false, "a child that ends at once may be unknown"},
-		{"exit", processObject, processProgLeave, ebpf.AttachNone, hookExit, false, "the end of processes is found late"},
+		{"exec", processObject, processProgExec, 0, hookExec, false, "a process that ends at once may be unknown, and a process that changes its program keeps the old name until it is read again"},
+		{"fork", processObject, processProgFork, 0, hookFork, false, "a child that ends at once may be unknown"},
+		{"exit", processObject, processProgLeave, 0, hookExit, false, "the end of processes is found late"},
 		{"device", deviceObject, deviceProgDevice, ebpf.AttachCGroupDevice, hookDevice, false, "a process that opens a TUN or ppp device is found by scanning /proc only"},
-		{"set_state", tcpObject, tcpProgSetState, ebpf.AttachNone, hookState, false, "listeners have no owner until they send, and a blocked connect is told when its socket closes"},
-		{"error_report", tcpObject, tcpProgErrorReport, ebpf.AttachNone, hookError, false, "a flow refused by ICMP may read as attempted (needs Linux 5.14)"},
-		{"destroy", tcpObject, tcpProgDestroy, ebpf.AttachNone, hookDestroy, false, "TCP flows end when their process closes them, without the bytes that follow"},
+		{"set_state", tcpObject, tcpProgSetState, 0, hookState, false, "listeners have no owner until they send, and a blocked connect is told when its socket closes"},
+		{"error_report", tcpObject, tcpProgErrorReport, 0, hookError, false, "a flow refused by ICMP may read as attempted (needs Linux 5.14)"},
+		{"destroy", tcpObject, tcpProgDestroy, 0, hookDestroy, false, "TCP flows end when their process closes them, without the bytes that follow"},
 		{"connect4", askObject, askProgConnect4, ebpf.AttachCGroupInet4Connect, hookConnect4, false, "IPv4 connects that are blocked, and remotes as asked for before a redirect, are not seen"},
 		{"connect6", askObject, askProgConnect6, ebpf.AttachCGroupInet6Connect, hookConnect6, false, "IPv6 connects that are blocked, and remotes as asked for before a redirect, are not seen"},
 		{"sendmsg4", askObject, askProgSendmsg4, ebpf.AttachCGroupUDP4Sendmsg, hookSendmsg4, false, "unconnected IPv4 UDP behind NAT is split in two flows, and blocked datagrams are not seen"},
@@ -51,7 +51,7 @@ func hookList() []hook {
 		{"release", askObject, askProgRelease, ebpf.AttachCgroupInetSockRelease, hookRelease, false, "UDP flows end by time-out only"},
 		{"ingress", packetObject, packetProgIngress, ebpf.AttachCGroupInetIngress, hookIngress, true, "nothing that comes in is seen"},
 		{"egress", packetObject, packetProgEgress, ebpf.AttachCGroupInetEgress, hookEgress, true, "nothing that goes out is seen"},
-		{"files", seedObject, seedProgFiles, ebpf.AttachNone, hookFiles, false, "sockets older than the agent have no owner until they send (needs Linux 5.11)"},
+		{"files", seedObject, seedProgFiles, 0, hookFiles, false, "sockets older than the agent have no owner until they send (needs Linux 5.11)"},
 	}
 }
 
@@ -78,7 +78,7 @@ func (a *attached) attach(cgroupRoot string) error {
 		return a.err
 	case a.program.Type() == ebpf.Tracing && a.object.name == seedObject.name:
 		return nil // run by Seed
-	case a.cgroup == ebpf.AttachNone:
+	case a.program.Type() == ebpf.Tracing:
 		l, err := link.AttachTracing(link.TracingOptions{Program: a.program})
 		if err != nil {
 			return fmt.Errorf("attach %s: %w", a.name, err)
