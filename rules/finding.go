@@ -132,6 +132,8 @@ type DesignationRef struct {
 	Designated string `json:"designated,omitempty"`
 	Lifted     string `json:"lifted,omitempty"`
 	Reference  string `json:"reference,omitempty"`
+	Confidence string `json:"confidence,omitempty"` // in what is said of the act
+	Note       string `json:"note,omitempty"`
 }
 
 // Suppressed says why a finding is silent. The record keeps it all the same.

@@ -42,6 +42,7 @@ func (d *Designation) ref() DesignationRef {
 	return DesignationRef{
 		Authority: d.Authority, List: d.List, Programme: d.Programme, LegalBasis: d.LegalBasis, ListID: d.ListID,
 		Designated: string(d.Designated), Lifted: string(d.Lifted), Reference: d.Reference,
+		Confidence: string(d.Confidence), Note: d.Note,
 	}
 }
 

@@ -60,8 +60,10 @@ func newRoot(env environment) *cobra.Command {
 	root.SetOut(env.stdout)
 	root.SetErr(env.stderr)
 	root.AddCommand(
-		newVersion(env),
+		newCheck(env),
 		newReplay(env, nil),
+		newRules(env),
+		newVersion(env),
 	)
 	return root
 }

@@ -1,0 +1,19 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+)
+
+func newRules(env environment) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "rules",
+		Short: "Check, show, test and explain entities and detections",
+	}
+	cmd.AddCommand(
+		newRulesLint(env),
+		newRulesShow(env),
+		newRulesTest(env),
+		newRulesExplain(env),
+	)
+	return cmd
+}
