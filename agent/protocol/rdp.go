@@ -48,7 +48,13 @@ func parseX224(b []byte) (p x224, rest []byte, whole, ok bool) {
 		return p, nil, false, begins(b, "\x03\x00")
 	}
 	n, li := int(b[2])<<8|int(b[3]), int(b[4])
-	if b[0] != 3 || b[1] != 0 || n < 7 || li < 2 || 5+li > n {
+	if b[0] != 3 || b[1] != 0 || n < 7 || li < 2 && !cookied(b) {
+		return p, nil, true, false
+	}
+	if cookied(b) {
+		li = n - 5 // scanners and old clients get the header's length wrong
+	}
+	if 5+li > n {
 		return p, nil, true, false
 	}
 	if len(b) < n {
@@ -63,6 +69,12 @@ func parseX224(b []byte) (p x224, rest []byte, whole, ok bool) {
 		p.variable = b[11 : 5+li]
 	}
 	return p, b[n:], true, true
+}
+
+// cookied says whether b is a connection request with RDP's cookie, whatever
+// its lengths.
+func cookied(b []byte) bool {
+	return len(b) > 28 && b[5] == x224Request && string(b[11:28]) == "Cookie: mstshash="
 }
 
 func lookRDP(f *Flow) Result {
@@ -156,7 +168,7 @@ func judgeRDP(f *Flow, c, s rdpSide, preconnected bool) Result {
 	switch {
 	case high == rdpCertain && low >= rdpBare && low != rdpMCS:
 		answer.State = Confirmed
-	case high == rdpCertain, low == rdpMCS, low == rdpBare:
+	case high == rdpCertain, low == rdpMCS, low == rdpBare, c.proof == rdpBare && f.Closed:
 	default:
 		if f.Closed {
 			return Result{State: NotThis}

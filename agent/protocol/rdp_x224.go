@@ -8,33 +8,32 @@ func readRequest(p *x224, rest []byte) rdpSide {
 		return rdpSide{proof: rdpAlien}
 	}
 	v, cookie := p.variable, ""
-	if end := bytes.Index(v, []byte("\r\n")); end >= 0 {
-		switch {
-		case starts(v, "Cookie: mstshash="):
-			cookie = " with mstshash cookie"
-		case starts(v, "Cookie: msts="), starts(v, "tsv://"):
-			cookie = " with routing token"
-		case end == 0 || v[0] == negRequest && len(v) >= 8 && v[2] == 8:
-			// no cookie: the bytes belong to the negotiation request
-		default:
-			if !printable(v[:end]) {
-				return rdpSide{proof: rdpAlien}
-			}
-			cookie = " with cookie or routing token"
-		}
-		if cookie != "" {
-			v = v[end+2:]
-		}
+	known := starts(v, "Cookie: mstshash=") || starts(v, "Cookie: msts=") || starts(v, "tsv://")
+	end := bytes.Index(v, []byte("\r\n"))
+	switch {
+	case starts(v, "Cookie: mstshash="):
+		cookie = " with mstshash cookie"
+	case known:
+		cookie = " with routing token"
+	case len(v) >= 8 && v[0] == negRequest && v[2] == 8 || end <= 0:
+		end = -1 // no cookie: the bytes are the negotiation request's
+	case printable(v[:end]):
+		cookie = " with cookie or routing token"
+	default:
+		return rdpSide{proof: rdpAlien}
+	}
+	if end >= 0 {
+		v = v[end+2:]
 	}
 	switch {
 	case len(v) >= 8 && v[0] == negRequest && v[2] == 8 && v[3] == 0 && negotiationEnd(v[8:]):
 		return rdpSide{proof: rdpCertain, evidence: requested(cookie, v[4])}
-	case len(v) > 0 && cookie == "":
-		return rdpSide{proof: rdpAlien} // parameters of another X.224 user, such as S7 or MMS
-	case cookie == " with mstshash cookie", cookie == " with routing token":
+	case known:
 		return rdpSide{proof: rdpCertain, evidence: "X.224 connection request" + cookie}
 	case cookie != "":
 		return rdpSide{proof: rdpBare, evidence: "X.224 connection request" + cookie}
+	case len(v) > 0 || p.src != 0:
+		return rdpSide{proof: rdpAlien} // parameters or references of another X.224 user, such as S7 or MMS
 	}
 	return readConnectInitial(p, rest)
 }
@@ -116,7 +115,7 @@ const (
 // with RDP's client data: the H.221 key "Duca" ([MS-RDPBCGR] 2.2.1.3).
 func readConnectInitial(p *x224, rest []byte) rdpSide {
 	return readMCSConnect(rest, mcsConnectInitial, "Duca", rdpSide{
-		proof: rdpBare, evidence: "X.224 connection request without negotiation"})
+		proof: rdpBare, evidence: "X.224 connection request without references or negotiation, as old RDP clients send"})
 }
 
 // readConnectResponse looks for the server's "McDn" ([MS-RDPBCGR] 2.2.1.4).

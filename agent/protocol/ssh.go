@@ -36,22 +36,23 @@ func sshFacts() Detector {
 // maxIdentification bounds an identification string, RFC 4253 section 4.2.
 const maxIdentification = 255
 
-// identification cuts the string out of the start of a stream. whole is false
-// while its end has not come; ok is false when it cannot be one.
-func identification(b []byte) (line, rest []byte, whole, ok bool) {
-	if !begins(b, "SSH-") {
-		return nil, nil, true, false
+// sshPrefix says whether b starts with SSH-, a protocol version of 1.x or 2.x,
+// and a dash: as much as an implementation has to send to be answered.
+func sshPrefix(b []byte) bool {
+	if !starts(b, "SSH-") || len(b) < 8 || b[4] != '1' && b[4] != '2' || b[5] != '.' {
+		return false
 	}
-	end := bytes.IndexByte(b[:min(len(b), maxIdentification)], '\n')
-	if end < 0 {
-		return b, nil, false, len(b) < maxIdentification && printable(bytes.TrimRight(b, "\r"))
+	end := bytes.IndexByte(b[6:min(len(b), 12)], '-')
+	return end > 0 && only(b[6:6+end], "0123456789")
+}
+
+// identification cuts the string out of the start of a stream, without its
+// line end; rest is nil while that has not come.
+func identification(b []byte) (line, rest []byte) {
+	if end := bytes.IndexByte(b[:min(len(b), maxIdentification)], '\n'); end >= 0 {
+		return bytes.TrimRight(b[:end], "\r"), b[end+1:]
 	}
-	line = bytes.TrimRight(b[:end], "\r")
-	// SSH-protoversion-softwareversion; the protocol is 1.x or 2.0.
-	if len(line) < 8 || line[4] < '1' || line[4] > '2' || line[5] != '.' {
-		return nil, nil, true, false
-	}
-	return line, b[end+1:], true, true
+	return bytes.TrimRight(b[:min(len(b), maxIdentification)], "\r"), nil
 }
 
 // maxGreeting bounds the lines that a server may send first.
@@ -70,51 +71,35 @@ func afterGreeting(b []byte) []byte {
 }
 
 func lookSSH(f *Flow) Result {
-	client, _, cWhole, cOK := identification(f.Client.Stream)
-	server, _, sWhole, sOK := identification(afterGreeting(f.Server.Stream))
-	if len(f.Server.Stream) == 0 || len(f.Client.Stream) == 0 {
-		return loneSSH(f, client, server, cWhole, sWhole, cOK, sOK)
+	client, server := f.Client.Stream, afterGreeting(f.Server.Stream)
+	c, s := sshPrefix(client), sshPrefix(server)
+	if c || s {
+		f.ssh(client, server, c, s)
 	}
-	switch {
-	case cOK && cWhole && sOK && sWhole:
-		facts := f.ssh(client, server)
-		return Result{State: Confirmed, Label: "ssh", Product: software(facts.ServerVersion), Evidence: "SSH identification strings from both sides"}
-	case cOK && sOK:
-		if len(client) >= 4 || len(server) >= 4 {
-			return Result{State: Suspected, Label: "ssh", Evidence: "SSH identification string from one side"}
-		}
-		return Result{State: NeedMore}
-	case cOK && cWhole || sOK && sWhole:
-		return Result{State: Suspected, Label: "ssh", Evidence: "SSH identification string from one side"}
+	answer := Result{State: sidesAgree(c, s), Label: "ssh"}
+	switch answer.State {
+	case Confirmed:
+		answer.Product = software(f.Facts.SSH.ServerVersion)
+		answer.Evidence = "SSH identification strings from both sides"
+	case Suspected:
+		answer.Evidence = "SSH identification string from one side"
+	default:
+		return undecided(f)
 	}
-	return Result{State: NotThis}
+	return answer
 }
 
-// loneSSH judges a flow of which one side has been silent so far.
-func loneSSH(f *Flow, client, server []byte, cWhole, sWhole, cOK, sOK bool) Result {
-	switch {
-	case cOK && cWhole, sOK && sWhole:
-		f.ssh(client, server)
-		return Result{State: Suspected, Label: "ssh", Evidence: "SSH identification string from one side"}
-	case cOK, sOK:
-		return Result{State: NeedMore}
-	}
-	return Result{State: NotThis}
-}
-
-// ssh stores the strings once.
-func (f *Flow) ssh(client, server []byte) *SSH {
+// ssh stores the strings of the sides that speak SSH, the longest yet seen.
+func (f *Flow) ssh(client, server []byte, c, s bool) {
 	if f.Facts.SSH == nil {
 		f.Facts.SSH = &SSH{}
 	}
-	s := f.Facts.SSH
-	if s.ClientVersion == "" && len(client) > 0 {
-		s.ClientVersion = clipLine(client)
+	if line, _ := identification(client); c && len(line) > len(f.Facts.SSH.ClientVersion) {
+		f.Facts.SSH.ClientVersion = clipLine(line)
 	}
-	if s.ServerVersion == "" && len(server) > 0 {
-		s.ServerVersion = clipLine(server)
+	if line, _ := identification(server); s && len(line) > len(f.Facts.SSH.ServerVersion) {
+		f.Facts.SSH.ServerVersion = clipLine(line)
 	}
-	return s
 }
 
 // clipLine is the line with what does not print replaced.

@@ -27,7 +27,8 @@ func lookSSHKeys(f *Flow) Result {
 	client, cOpen := kexLists(f.Client.Stream)
 	server, sOpen := kexLists(afterGreeting(f.Server.Stream))
 	if client != nil || server != nil {
-		s := f.ssh(nil, nil)
+		f.ssh(nil, nil, false, false)
+		s := f.Facts.SSH
 		if client != nil && s.HASSH == "" {
 			s.HASSH = hassh(client[listKex], client[listCiphersToServer], client[listMACsToServer], client[listCompressToServer])
 		}
@@ -47,12 +48,9 @@ func kexLists(b []byte) (lists *[sshLists][]byte, open bool) {
 	if len(b) == 0 {
 		return nil, true
 	}
-	_, rest, whole, ok := identification(b)
-	if !ok || !whole {
-		return nil, ok
-	}
+	_, rest := identification(b)
 	if len(rest) < 6 {
-		return nil, true
+		return nil, begins(b, "SSH-") && len(b) < MaxStream
 	}
 	c := newCursor(rest)
 	n := c.uint(4)

@@ -39,7 +39,7 @@ func teamviewerMessages(b []byte) (n int, exact bool) {
 	for len(b) >= 5 && starts(b, teamviewerOne) {
 		size := 5 + int(b[3]) + int(b[4])<<8
 		if size > len(b) {
-			return n, false
+			return n, n > 0 // the next message has begun where it should
 		}
 		b, n = b[size:], n+1
 	}
@@ -55,7 +55,7 @@ func lookTeamViewer(f *Flow) Result {
 	n, cExact := teamviewerMessages(client)
 	m, sExact := teamviewerMessages(server)
 	switch {
-	case teamviewerStarts(client) && teamviewerStarts(server) && (cExact || sExact || f.MidFlow && client[0] == server[0]):
+	case teamviewerStarts(client) && teamviewerStarts(server) && (cExact || sExact || f.Closed):
 		answer.State, answer.Evidence = Confirmed, "TeamViewer messages (17 24 or 11 30) from both sides"
 	case cExact && (n > 1 || len(server) == 0 && len(client) > 16), sExact && m > 1:
 	case len(client) >= 5 && !teamviewerStarts(client) && len(server) >= 5 && !teamviewerStarts(server), f.Closed:
