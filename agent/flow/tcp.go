@@ -26,10 +26,8 @@ func (s tcpState) closed() bool {
 	return s.seen&reset != 0 || s.seen&(clientFIN|serverFIN) == clientFIN|serverFIN
 }
 
-// opening says whether a SYN has come and nothing else.
-func (s tcpState) opening() bool {
-	return s.seen&clientSYN != 0 && s.seen&^clientSYN == 0
-}
+// opening says whether nothing but a SYN has come.
+func (s tcpState) opening() bool { return s.seen&^clientSYN == 0 }
 
 // reopened says whether p opens a new flow on the tuple of this one: a SYN with
 // another sequence number than this flow's own, once this one has ended or the
