@@ -223,3 +223,9 @@ func newSerial() (*big.Int, error) {
 func agentURI(name string) *url.URL {
 	return &url.URL{Scheme: "sallyport", Host: "agent", Path: "/" + name}
 }
+
+// Files are the CA's files by their name in a backup.
+func Files(cfg Config, state string) map[string]string {
+	folder := cfg.folder(state)
+	return map[string]string{"ca/ca.crt": filepath.Join(folder, certificateFile), "ca/ca.key": filepath.Join(folder, keyFile)}
+}

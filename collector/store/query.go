@@ -55,8 +55,8 @@ type Finding struct {
 
 // Page is a part of a list, newest first. Next is empty on the last.
 type Page struct {
-	Findings []Finding
-	Next     string
+	Findings []Finding `json:"findings"`
+	Next     string    `json:"next,omitempty"`
 }
 
 const findingColumns = "f.key, f.agent, f.last_seen, f.received, f.legal_hold, f.document"

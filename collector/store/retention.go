@@ -100,3 +100,14 @@ func (s *Store) Counts(ctx context.Context) (Counts, error) {
 	}
 	return c, nil
 }
+
+// CopyTo writes a copy of a SQLite store as of now, while it is in use.
+func (s *Store) CopyTo(ctx context.Context, path string) error {
+	if s.dialect.numbered {
+		return fmt.Errorf("copy store: it is in PostgreSQL; use pg_dump")
+	}
+	if _, err := s.read.ExecContext(ctx, "VACUUM INTO ?", path); err != nil {
+		return fmt.Errorf("copy store: %w", err)
+	}
+	return nil
+}
