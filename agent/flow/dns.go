@@ -16,6 +16,9 @@ const (
 // given cut.
 const maxDNSMessage = 16 << 10
 
+// dnsWindow is what is held of a stream: a message and the segment that ends it.
+const dnsWindow = maxDNSMessage + 2 + 64<<10
+
 // dnsStreams follow both directions of DNS over TCP for the flow's whole life.
 type dnsStreams struct {
 	sides  [2]dnsStream
@@ -28,12 +31,23 @@ type dnsStream struct {
 	lost   bool
 }
 
-// dns gives the messages in p to the sink, once the flow is known to carry DNS.
-func (t *Table) dns(f *Flow, p *capture.Packet, fromClient bool) {
-	if len(p.Payload) == 0 && f.Transport != 6 {
+// beginDNS follows a flow on a port of DNS from its first packet on. A TCP stream
+// joined in the middle cannot be cut into messages.
+func (f *Flow) beginDNS() {
+	if f.Transport != 17 && (f.Transport != 6 || f.MidFlow) {
 		return
 	}
-	if !f.dns && !t.startDNS(f, p) {
+	for _, port := range [2]uint16{f.Client.Port(), f.Server.Port()} {
+		f.dns = f.dns || port == dnsPort || port == mdnsPort
+	}
+	if f.dns && f.Transport == 6 {
+		f.dnsTCP = &dnsStreams{}
+	}
+}
+
+// dns gives the messages in p to the sink, once the flow is known to carry DNS.
+func (t *Table) dns(f *Flow, p *capture.Packet, fromClient bool) {
+	if !f.dns && !f.startDNS(p) {
 		return
 	}
 	switch f.Transport {
@@ -46,25 +60,19 @@ func (t *Table) dns(f *Flow, p *capture.Packet, fromClient bool) {
 	}
 }
 
-// startDNS decides on a flow's first payload.
-func (t *Table) startDNS(f *Flow, p *capture.Packet) bool {
-	if f.Transport != 17 && f.Transport != 6 || len(p.Payload) == 0 || f.MidFlow {
-		return false
-	}
-	message := p.Payload
+// startDNS looks at the first payload of a flow on any port.
+func (f *Flow) startDNS(p *capture.Packet) bool {
+	message, length := p.Payload, p.Sent
 	if f.Transport == 6 {
-		if len(message) < 2 || int(binary.BigEndian.Uint16(message)) < dnsHeader {
+		if f.MidFlow || len(message) < 2 || int(binary.BigEndian.Uint16(message))+2 != length {
 			return false
 		}
-		message = message[2:]
+		message, length = message[2:], length-2
+	} else if f.Transport != 17 {
+		return false
 	}
-	c, s := f.Client.Port(), f.Server.Port()
-	known := c == dnsPort || s == dnsPort || c == mdnsPort || s == mdnsPort
-	if known || looksDNS(message, p.Sent) {
-		f.dns = true
-		if f.Transport == 6 {
-			f.dnsTCP = &dnsStreams{}
-		}
+	if f.dns = looksDNS(message, length); f.dns && f.Transport == 6 {
+		f.dnsTCP = &dnsStreams{}
 	}
 	return f.dns
 }
@@ -77,14 +85,20 @@ func (t *Table) message(f *Flow, fromClient bool, message []byte, p *capture.Pac
 // dnsSegment takes the messages of a TCP segment, each behind two bytes of
 // length (RFC 1035 section 4.2.2).
 func (t *Table) dnsSegment(f *Flow, p *capture.Packet, fromClient bool) {
-	if f.dnsTCP == nil || len(p.Payload) == 0 {
+	if f.dnsTCP == nil {
 		return
 	}
 	d := &f.dnsTCP.sides[index(fromClient)]
+	if p.Flags&capture.SYN != 0 {
+		d.stream.start(p.Seq + 1)
+	}
+	if len(p.Payload) == 0 {
+		return
+	}
 	if d.lost {
 		return
 	}
-	if _, full := d.stream.add(p.Seq, p.Payload, maxDNSMessage+2); full || t.bytes > t.cfg.MaxBytes {
+	if _, full := d.stream.add(p.Seq, p.Payload, dnsWindow); full || t.bytes > t.cfg.MaxBytes {
 		d.lost = true
 		t.counters.dropped(DropDNS)
 	}

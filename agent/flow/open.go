@@ -187,6 +187,7 @@ func (t *Table) begin(f *Flow) {
 	if !f.decided {
 		f.look = t.takeLook()
 	}
+	f.beginDNS()
 	t.schedule(f)
 	t.emit(f, Opened)
 }
