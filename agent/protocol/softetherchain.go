@@ -10,7 +10,7 @@ import "bytes"
 //   - UDP acceleration and R-UDP bulk: IV, ciphertext; the next IV is the start
 //     of the ciphertext. 12 bytes in version 2, 20 in version 1.
 //   - R-UDP: 20-byte signature, 20-byte IV, ciphertext; the next IV is 20 bytes
-//     of the ciphertext at a random place.
+//     of the finished packet at a random place.
 const (
 	softEtherIV2  = 12
 	softEtherIV1  = 20
@@ -53,15 +53,14 @@ const (
 	softEtherBeyond   = 4 // bytes behind an IV that must differ
 )
 
-// softEtherAnnounced looks in a, at a place or anywhere behind its own IV, for
-// the IV of size bytes that b has at offset at.
+// softEtherAnnounced looks in a, at a place or anywhere, for the IV of size bytes
+// that b has at offset at.
 func softEtherAnnounced(a, b []byte, size, at, place int) bool {
 	iv, rest := b[at:at+size], b[at+size:]
 	if place == softEtherAnywhere {
-		if place = bytes.Index(a[at+size:], iv); place < 0 {
+		if place = bytes.Index(a, iv); place < 0 {
 			return false
 		}
-		place += at + size
 	} else if !bytes.Equal(a[place:place+size], iv) {
 		return false
 	}
