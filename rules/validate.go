@@ -99,7 +99,7 @@ func (c *checker) date(path string, d Date) {
 
 // order faults a pair of dates in which the end comes before the start.
 func (c *checker) order(path string, start, end Date) {
-	if start.Known() && end.Known() && end.End().Before(start.Start()) {
+	if start.Known() && end.Known() && !end.End().After(start.Start()) {
 		c.add(path, "check both dates", "%s ends before %s starts", end, start)
 	}
 }

@@ -30,6 +30,32 @@ func CheckValue(kind IndicatorType, value string, test bool) error {
 		return checkPrefix(value, test)
 	case TypeDomain, TypeURLHost:
 		return checkName(value, test)
+	case TypeASN:
+		return checkASN(value, test)
+	}
+	return nil
+}
+
+// specialASNs are reserved for documentation, private use and transition
+// (RFC 5398, 6996, 7300, 6793).
+var specialASNs = [][2]uint32{{23456, 23456}, {64496, 64511}, {64512, 65535}, {65536, 65551}, {65552, 131071}, {4200000000, 4294967295}}
+
+func checkASN(value string, test bool) error {
+	n, err := parseASN(value)
+	if err != nil {
+		return err
+	}
+	documentation := (n >= 64496 && n <= 64511) || (n >= 65536 && n <= 65551)
+	if test {
+		if !documentation {
+			return &ValueError{value + " is not for documentation", "a test entity may use AS64496 to AS64511 and AS65536 to AS65551 only"}
+		}
+		return nil
+	}
+	for _, r := range specialASNs {
+		if n >= r[0] && n <= r[1] {
+			return &ValueError{value + " is reserved", "no entity can hold it; leave it out"}
+		}
 	}
 	return nil
 }

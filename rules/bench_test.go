@@ -1,0 +1,204 @@
+package rules
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gaissmai/bart"
+)
+
+// The big set of the design: 5 million indicators, half addresses, a tenth
+// prefixes, the rest domains.
+const (
+	bigTotal     = 5_000_000
+	bigAddresses = bigTotal / 2
+	bigPrefixes  = bigTotal / 10
+	bigDomains   = bigTotal - bigAddresses - bigPrefixes
+)
+
+// bigList writes the values as a list would hold them, a line each: the time to
+// read them from their text is part of loading.
+func bigList() string {
+	random := rand.New(rand.NewPCG(1, 2))
+	var b strings.Builder
+	seen := make(map[uint32]bool, bigAddresses)
+	for len(seen) < bigAddresses {
+		if a := random.Uint32(); publicAddr(a) && !seen[a] {
+			seen[a] = true
+			fmt.Fprintln(&b, addr4(a))
+		}
+	}
+	for n := 0; n < bigPrefixes; {
+		p := netip.PrefixFrom(addr4(random.Uint32()), 20+random.IntN(9)).Masked()
+		if _, special := overlapsAny(p, specialUse); !special {
+			fmt.Fprintln(&b, p)
+			n++
+		}
+	}
+	for i := range bigDomains {
+		fmt.Fprintf(&b, "h%d.x%d-%d.com\n", i%7, i, random.IntN(1000))
+	}
+	return b.String()
+}
+
+func addr4(a uint32) netip.Addr {
+	var k [4]byte
+	binary.BigEndian.PutUint32(k[:], a)
+	return netip.AddrFrom4(k)
+}
+
+func publicAddr(a uint32) bool {
+	_, special := overlapsAny(netip.PrefixFrom(addr4(a), 32), specialUse)
+	return !special
+}
+
+// loadBig compiles the list as one entity with one source.
+func loadBig(b testing.TB, list string) *Set {
+	builder := NewBuilder(Options{})
+	builder.Reserve(bigAddresses, bigDomains)
+	builder.Pack(Pack{Name: "big"})
+	if err := builder.Entity(Entity{ID: "e", Name: "E", Kind: KindOrganisation, Sources: []Source{{ID: "s", Name: "S"}}}); err != nil {
+		b.Fatal(err)
+	}
+	in := Indicator{Provenance: Provenance{Confidence: ConfidenceHigh, Sources: []Claim{{Source: "s"}}}}
+	for value := range strings.Lines(list) {
+		in.Value = strings.TrimSuffix(value, "\n")
+		switch last := in.Value[len(in.Value)-1]; {
+		case last == 'm':
+			in.Type = TypeDomain
+		case strings.IndexByte(in.Value, '/') > 0:
+			in.Type = TypeCIDR
+		default:
+			in.Type = TypeIP
+		}
+		if err := builder.Indicator(&in); err != nil {
+			b.Fatal(err)
+		}
+	}
+	set, err := builder.Set()
+	if err != nil {
+		b.Fatal(err)
+	}
+	return set
+}
+
+// BenchmarkLoad5M reports the time to load, the memory that the set keeps, and
+// the most the process took while loading.
+func BenchmarkLoad5M(b *testing.B) {
+	list := bigList()
+	for b.Loop() {
+		before := heap()
+		start := time.Now()
+		set := loadBig(b, list)
+		took := time.Since(start)
+		var peak runtime.MemStats
+		runtime.ReadMemStats(&peak)
+		b.ReportMetric(took.Seconds(), "s/load")
+		b.ReportMetric(float64(heap()-before)/(1<<20), "MiB-kept")
+		b.ReportMetric(float64(peak.HeapSys-peak.HeapReleased)/(1<<20), "MiB-heap-while-loading")
+		if set.Len() != bigTotal {
+			b.Fatalf("%d indicators", set.Len())
+		}
+		runtime.KeepAlive(set)
+	}
+}
+
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// BenchmarkLookup5M reports the 50th and 99th percentile of single lookups of
+// what is not there, the usual case, against a plain map and bart alone.
+func BenchmarkLookup5M(b *testing.B) {
+	list := bigList()
+	set := loadBig(b, list)
+	plain, table := map[string]bool{}, new(bart.Table[uint32])
+	for value := range strings.Lines(list) {
+		value = strings.TrimSuffix(value, "\n")
+		plain[value] = true
+		if p, err := parsePrefix(value); err == nil {
+			table.Insert(p, 1)
+		}
+	}
+	random := rand.New(rand.NewPCG(3, 4))
+	observations := make([]*Observation, 1<<14)
+	names := make([]*Observation, len(observations))
+	for i := range observations {
+		observations[i] = &Observation{Last: testNow, Remote: Endpoint{Addr: missing(random, set, plain)}}
+		names[i] = &Observation{Last: testNow, Query: fmt.Sprintf("www.example%d.org", random.IntN(1<<20))}
+	}
+	b.Run("set/address", func(b *testing.B) {
+		percentiles(b, func(i int) bool { return set.Match(observations[i], testNow) == nil })
+	})
+	b.Run("set/name", func(b *testing.B) {
+		percentiles(b, func(i int) bool { return set.Match(names[i], testNow) == nil })
+	})
+	b.Run("map/address", func(b *testing.B) {
+		percentiles(b, func(i int) bool { return !plain[observations[i].Remote.Addr.String()] })
+	})
+	b.Run("bart/address", func(b *testing.B) {
+		percentiles(b, func(i int) bool { return !table.Contains(observations[i].Remote.Addr) })
+	})
+}
+
+func missing(random *rand.Rand, set *Set, plain map[string]bool) netip.Addr {
+	for {
+		a := addr4(random.Uint32())
+		if !plain[a.String()] && !set.prefixes.Contains(a) {
+			return a
+		}
+	}
+}
+
+// percentiles times lookups one by one, less what the clock itself takes.
+func percentiles(b *testing.B, lookup func(i int) bool) {
+	const n = 1 << 14
+	took := make([]time.Duration, 0, n)
+	clock := time.Duration(1 << 62)
+	for range 1000 {
+		start := time.Now()
+		clock = min(clock, time.Since(start))
+	}
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		start := time.Now()
+		ok := lookup(i)
+		d := time.Since(start) - clock
+		if !ok {
+			b.Fatal("found")
+		}
+		if len(took) < n {
+			took = append(took, d)
+		}
+		i = (i + 1) % n
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2]), "ns-p50")
+	b.ReportMetric(float64(took[len(took)*99/100]), "ns-p99")
+}
+
+// BenchmarkMatchShipped is a whole miss against what ships.
+func BenchmarkMatchShipped(b *testing.B) {
+	set := shippedSet(b)
+	o := flowTo("9.9.9.9")
+	o.Names = []Name{{Name: "www.debian.org", Source: "dns"}}
+	o.TLS = &TLSFacts{SNI: "www.debian.org", JA4: "t13d1516h2_8daaf6152771_02713d6af862"}
+	b.ReportAllocs()
+	for b.Loop() {
+		if set.Match(o, testNow) != nil {
+			b.Fatal("matched")
+		}
+	}
+}

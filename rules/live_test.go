@@ -1,0 +1,140 @@
+package rules
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// addresses is an entity file with so many addresses.
+func addresses(n int) string {
+	var b strings.Builder
+	b.WriteString("id: e\nname: E\nkind: organisation\nsources: [{id: s, name: S}]\nindicators:\n")
+	for i := range n {
+		fmt.Fprintf(&b, "  - {type: ip, value: 5.6.%d.%d, confidence: high, sources: [{source: s}]}\n", i/256, i%256)
+	}
+	return b.String()
+}
+
+func TestSwapRefusesTheLittle(t *testing.T) {
+	live := NewLive(compileTest(t, addresses(10)))
+	empty, err := Compile(Pack{Name: "empty"}, nil, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, next := range []*Set{empty, compileTest(t, addresses(4))} {
+		if err := live.Swap(next, false); err == nil || live.Set().Len() != 10 {
+			t.Errorf("a set of %d was taken", next.Len())
+		}
+	}
+	if err := live.Swap(compileTest(t, addresses(5)), false); err != nil {
+		t.Error(err)
+	}
+	if err := live.Swap(empty, true); err != nil || live.Set() != empty {
+		t.Errorf("a forced swap was refused: %v", err)
+	}
+}
+
+func TestSwapWhileReading(t *testing.T) {
+	a, b := compileTest(t, addresses(10)), compileTest(t, addresses(12))
+	live := NewLive(a)
+	var readers sync.WaitGroup
+	stop := make(chan struct{})
+	for range 2 {
+		readers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if len(live.Set().Match(flowTo("5.6.0.3"), testNow)) != 1 {
+					t.Error("a reader saw half a set")
+					return
+				}
+			}
+		})
+	}
+	for i := range 1000 {
+		if err := live.Swap([]*Set{a, b}[i%2], false); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	readers.Wait()
+}
+
+func TestPrefixes(t *testing.T) {
+	set := compileTest(t, addresses(2)+"  - {type: cidr, value: 5.7.0.0/16, confidence: high, sources: [{source: s}]}\n  - {type: ip, value: \"2a00:1::1\", confidence: high, sources: [{source: s}]}\n")
+	var got []string
+	for p := range set.Prefixes() {
+		got = append(got, p.String())
+	}
+	slices.Sort(got)
+	if want := []string{"2a00:1::1/128", "5.6.0.0/32", "5.6.0.1/32", "5.7.0.0/16"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestOwnPrefixesAreLeftOut(t *testing.T) {
+	entities, err := ParseEntities("x.yaml", []byte(addresses(3)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := Compile(Pack{Name: "p"}, entities, Options{Own: []netip.Prefix{netip.MustParsePrefix("5.6.0.1/32")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if set.Len() != 2 || len(set.LeftOut()) != 1 || set.LeftOut()[0].Value != "5.6.0.1" {
+		t.Errorf("%d compiled, left out %v", set.Len(), set.LeftOut())
+	}
+	if set.Match(flowTo("5.6.0.1"), testNow) != nil {
+		t.Error("an own address is attributed")
+	}
+}
+
+func TestLookup(t *testing.T) {
+	set := compileTest(t, addresses(3)+"  - {type: cidr, value: 5.6.0.0/20, confidence: high, sources: [{source: s}]}\n  - {type: domain, value: evil.com, confidence: high, sources: [{source: s}]}\n  - {type: asn, value: AS210644, holder: {name: X, listed: true}, confidence: high, sources: [{source: s}]}\n")
+	for value, want := range map[string]int{
+		"5.6.0.1": 2, "5[.]6[.]0[.]1": 2, " 5.6.0.9 ": 1, "5.6.0.0/16": 4, "5.6.0.0/31": 3, "9.9.9.0/24": 0,
+		"hxxps://a.evil[.]com/path": 1, "EVIL.com": 1, "com.evil": 0, "as210644": 1, "AS1": 0,
+		"00112233445566778899aabbccddeeff": 0,
+	} {
+		got, err := set.Lookup(value, testNow)
+		if err != nil || len(got) != want {
+			t.Errorf("%s: %d matches, %v; want %d", value, len(got), err, want)
+		}
+	}
+	for _, bad := range []string{"", "hello", "1.2.3", "a b.com", "\x1b[31m"} {
+		if _, err := set.Lookup(bad, testNow); err == nil {
+			t.Errorf("%q was understood", bad)
+		}
+	}
+}
+
+func TestKeyIndex(t *testing.T) {
+	var x keyIndex
+	if _, ok := x.find("a"); ok {
+		t.Error("found in an empty index")
+	}
+	const n = 10_000
+	for i := range n {
+		if _, had := x.set(fmt.Sprint(i), uint32(i)); had {
+			t.Fatalf("%d was there before", i)
+		}
+	}
+	for i := range n {
+		if got, ok := x.find(fmt.Sprint(i)); !ok || got != uint32(i) {
+			t.Fatalf("%d: got %d, %t", i, got, ok)
+		}
+	}
+	if before, had := x.set("7", 99); !had || before != 7 {
+		t.Errorf("got %d, %t", before, had)
+	}
+	if _, ok := x.find("10000"); ok || x.size() != n {
+		t.Error("found what was not set, or the size is wrong")
+	}
+}
