@@ -26,7 +26,7 @@ import (
 // defined.
 type Config struct {
 	// State is the folder of the CA, the embedded stream and the SQLite store.
-	State string `yaml:"state"`
+	State string `yaml:"state_dir"`
 	// URL is where agents reach this collector, or the balancer before it; it goes
 	// into enrolment tokens.
 	URL       string          `yaml:"url"`
@@ -109,7 +109,7 @@ func LoadConfig(path string) (Config, error) {
 // Validate checks all parts.
 func (c Config) Validate() error {
 	if !filepath.IsAbs(c.State) {
-		return fmt.Errorf("state is %q; give an absolute path", c.State)
+		return fmt.Errorf("state_dir is %q; give an absolute path", c.State)
 	}
 	if hclog.LevelFromString(c.Log.Level) == hclog.NoLevel {
 		return fmt.Errorf("log.level is %q; give trace, debug, info, warn or error", c.Log.Level)

@@ -57,7 +57,7 @@ func newAPITokens(c command) *cobra.Command {
 	create := &cobra.Command{
 		Use:     "create NAME",
 		Short:   "Make an API token and print it",
-		Example: "  sallyport-collector api-tokens create soar --role viewer --expires 2160h",
+		Example: "  sallyport-collector api-tokens create soar --role viewer --ttl 2160h",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p.Name = args[0]
@@ -65,7 +65,7 @@ func newAPITokens(c command) *cobra.Command {
 		},
 	}
 	principalFlags(create, &p)
-	create.Flags().DurationVar(&p.Life, "expires", 90*24*time.Hour, "how long it is valid")
+	create.Flags().DurationVar(&p.Life, "ttl", 90*24*time.Hour, "how long it is valid")
 	list := &cobra.Command{Use: "list", Short: "List API tokens", Args: cobra.NoArgs, Example: "  sallyport-collector api-tokens list"}
 	out := outputFlag(list, c.stdout)
 	list.RunE = func(cmd *cobra.Command, _ []string) error {

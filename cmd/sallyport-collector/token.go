@@ -26,7 +26,7 @@ func newTokenCreate(c command) *cobra.Command {
 		Long: `Makes a token with which agents enrol, and prints it; it cannot be shown again.
 It carries the collector's address and its CA's hash.`,
 		Example: `  sallyport-collector token create
-  sallyport-collector token create --name 'web-*' --uses 20 --expires 2h
+  sallyport-collector token create --name 'web-*' --uses 20 --ttl 2h
   sallyport enrol "$(sallyport-collector token create --name "$(hostname)")"`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -45,7 +45,7 @@ It carries the collector's address and its CA's hash.`,
 	f := cmd.Flags()
 	f.StringVar(&req.Pattern, "name", "*", "`pattern` of the names it may enrol, with * and ?")
 	f.IntVar(&req.Uses, "uses", 1, "how many agents it enrols")
-	f.DurationVar(&req.Life, "expires", time.Hour, "how long it is valid")
+	f.DurationVar(&req.Life, "ttl", time.Hour, "how long it is valid")
 	f.StringVar(&req.URL, "url", "", "`address` agents reach the collector by (default: the configuration's url)")
 	f.BoolVar(&req.Replace, "replace", false, "it may take over a name that is enrolled, whose certificates then end")
 	return cmd

@@ -21,9 +21,10 @@ type Config struct {
 	RetryAfter time.Duration `yaml:"retry_after"`
 }
 
-// DefaultConfig takes findings up to 1 MiB each.
+// DefaultConfig takes findings up to 6 MiB each: rules allows 4 MiB of packets,
+// which are a third longer in base64.
 func DefaultConfig() Config {
-	return Config{MaxBody: 16 << 20, MaxBatch: 64 << 20, MaxLine: 1 << 20, MaxLines: 5000, Concurrent: 64, RetryAfter: 5 * time.Second}
+	return Config{MaxBody: 16 << 20, MaxBatch: 32 << 20, MaxLine: 6 << 20, MaxLines: 5000, Concurrent: 32, RetryAfter: 5 * time.Second}
 }
 
 // Validate checks the limits.
