@@ -85,7 +85,7 @@ func (e *exchange) readReply(b []byte) {
 }
 
 // field gives the value of a header field.
-func (e *exchange) field(name string) string {
+func (e exchange) field(name string) string {
 	for rest := e.fields; len(rest) > 0; {
 		line, after, _ := bytes.Cut(rest, []byte("\n"))
 		rest = after
@@ -97,7 +97,7 @@ func (e *exchange) field(name string) string {
 }
 
 // answered gives Confirmed when the server replied in HTTP.
-func (e *exchange) answered() State {
+func (e exchange) answered() State {
 	if e.reply != nil {
 		return Confirmed
 	}
@@ -120,13 +120,16 @@ func lookHTTP(f *Flow) Result {
 	case !ok:
 		return Result{State: NotThis}
 	}
-	if answer := httpProduct(&e); answer.State != Unknown {
+	if answer := httpProduct(e); answer.State != Unknown {
 		return answer
 	}
 	if string(e.method) == "CONNECT" {
 		return lookConnect(f, &e)
 	}
 	answer := Result{State: e.answered(), Label: "http", Evidence: "HTTP request line from one side"}
+	if !e.whole && !f.Closed && len(client) < MaxStream {
+		answer.State = Suspected // a field that is still to come may name a product
+	}
 	if e.reply != nil {
 		answer.Evidence = "HTTP request line, and a status line from the other side"
 	}

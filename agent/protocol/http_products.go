@@ -1,15 +1,12 @@
 package protocol
 
-import (
-	"bytes"
-	"strings"
-)
+import "strings"
 
 // httpProduct asks the rules that name a product by what it says in plain
 // HTTP: behind a TLS terminator, on loopback, or where TLS is off. State
 // Unknown: ordinary HTTP.
-func httpProduct(e *exchange) Result {
-	for _, rule := range [...]func(*exchange) Result{
+func httpProduct(e exchange) Result {
+	for _, rule := range [...]func(exchange) Result{
 		sstpHTTP,
 		softetherHTTP,
 		openconnectHTTP,
@@ -27,7 +24,7 @@ func httpProduct(e *exchange) Result {
 }
 
 // sstpHTTP: the method and the target of [MS-SSTP] 3.2.4.1.
-func sstpHTTP(e *exchange) Result {
+func sstpHTTP(e exchange) Result {
 	if string(e.method) != "SSTP_DUPLEX_POST" {
 		return Result{}
 	}
@@ -42,7 +39,7 @@ func sstpHTTP(e *exchange) Result {
 // softetherHTTP: the client's start (SoftEtherVPN src/Cedar/Protocol.c
 // ClientUploadSignature, src/Mayaqua/HTTP.h): a POST to connect.cgi with the
 // water mark, a GIF89a, or the word VPNCONNECT; and its test for such a server.
-func softetherHTTP(e *exchange) Result {
+func softetherHTTP(e exchange) Result {
 	answer := Result{Label: "softether", Product: "SoftEther VPN", State: e.answered()}
 	switch {
 	case string(e.method) == "POST" && starts(e.target, "/vpnsvc/"):
@@ -62,13 +59,12 @@ func softetherHTTP(e *exchange) Result {
 // openconnectHTTP: the tunnel request of AnyConnect's CSTP
 // (draft-mavrogiannopoulos-openconnect-04 section 2.2) and the XML
 // authentication that comes before it.
-func openconnectHTTP(e *exchange) Result {
+func openconnectHTTP(e exchange) Result {
 	answer := Result{Label: "openconnect", State: e.answered()}
 	switch {
 	case string(e.method) == "CONNECT" && starts(e.target, "/CSCOSSLC/tunnel"):
 		answer.Evidence = "CONNECT /CSCOSSLC/tunnel in plain HTTP"
-	case string(e.method) == "POST" && e.whole && (e.field("X-Aggregate-Auth") != "" || e.field("X-AnyConnect-Platform") != "" ||
-		strings.HasPrefix(e.field("X-Transcend-Version"), "1") && bytes.Contains(e.body, []byte("<config-auth"))):
+	case string(e.method) == "POST" && e.whole && (e.field("X-Aggregate-Auth") != "" || e.field("X-AnyConnect-Platform") != "" || e.field("X-Transcend-Version") != ""):
 		answer.Evidence = "AnyConnect's XML authentication in plain HTTP"
 	default:
 		return Result{}
@@ -79,7 +75,7 @@ func openconnectHTTP(e *exchange) Result {
 // globalprotectHTTP: the tunnel request of GlobalProtect, answered with
 // START_TUNNEL, and its login (openconnect gpst.c and auth-globalprotect.c
 // describe both).
-func globalprotectHTTP(e *exchange) Result {
+func globalprotectHTTP(e exchange) Result {
 	answer := Result{Label: "globalprotect", State: e.answered()}
 	switch {
 	case starts(e.target, "/ssl-tunnel-connect.sslvpn"):
@@ -94,7 +90,7 @@ func globalprotectHTTP(e *exchange) Result {
 
 // fortiHTTP: the tunnel request of FortiGate's SSL VPN (openconnect
 // fortinet.c; openfortivpn src/http.c).
-func fortiHTTP(e *exchange) Result {
+func fortiHTTP(e exchange) Result {
 	for _, path := range [...]string{"/remote/sslvpn-tunnel", "/remote/fortisslvpn"} {
 		if starts(e.target, path) {
 			return Result{State: e.answered(), Label: "fortivpn", Evidence: "request of FortiGate's SSL VPN, " + path + ", in plain HTTP"}
@@ -105,7 +101,7 @@ func fortiHTTP(e *exchange) Result {
 
 // netsupportHTTP: NetSupport Manager's gateway protocol (User-Agent and Server
 // name it; commands stand in the body as CMD=).
-func netsupportHTTP(e *exchange) Result {
+func netsupportHTTP(e exchange) Result {
 	if string(e.method) != "POST" {
 		return Result{}
 	}
@@ -118,7 +114,7 @@ func netsupportHTTP(e *exchange) Result {
 
 // meshHTTP: the WebSockets of MeshCentral's agent and relay
 // (Ylianst/MeshAgent meshcore/agentcore.c, Ylianst/MeshCentral webserver.js).
-func meshHTTP(e *exchange) Result {
+func meshHTTP(e exchange) Result {
 	if string(e.method) != "GET" || !(starts(e.target, "/agent.ashx") || starts(e.target, "/meshrelay.ashx")) ||
 		!strings.EqualFold(e.field("Upgrade"), "websocket") {
 		return Result{}

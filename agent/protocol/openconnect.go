@@ -46,7 +46,7 @@ func anyconnectDoc() Doc {
 }
 
 // anyconnectDTLS names AnyConnect's datagram channel.
-func anyconnectDTLS(f *Flow, r *tlsReading, client, server int) Result {
+func anyconnectDTLS(f *Flow, r tlsReading, client, server int) Result {
 	answer := Result{State: Suspected, Label: "anyconnect-dtls", Product: "Cisco AnyConnect or OpenConnect"}
 	preset := len(r.hello.session) == 32
 	resumed := preset && bytes.Equal(r.session, r.hello.session)

@@ -48,14 +48,15 @@ func parseX224(b []byte) (p x224, rest []byte, whole, ok bool) {
 		return p, nil, false, begins(b, "\x03\x00")
 	}
 	n, li := int(b[2])<<8|int(b[3]), int(b[4])
-	if b[0] != 3 || b[1] != 0 || n < 7 || li < 2 && !cookied(b) {
+	if b[0] != 3 || b[1] != 0 || n < 7 {
 		return p, nil, true, false
 	}
-	if cookied(b) {
-		li = n - 5 // scanners and old clients get the header's length wrong
-	}
-	if 5+li > n {
-		return p, nil, true, false
+	if li < 2 || 5+li > n {
+		whole, ok := cookied(b)
+		if !whole || !ok {
+			return p, nil, whole, ok
+		}
+		li = n - 5 // some scanners get the header's length wrong
 	}
 	if len(b) < n {
 		return p, nil, false, true
@@ -72,15 +73,25 @@ func parseX224(b []byte) (p x224, rest []byte, whole, ok bool) {
 }
 
 // cookied says whether b is a connection request with RDP's cookie, whatever
-// its lengths.
-func cookied(b []byte) bool {
-	return len(b) > 28 && b[5] == x224Request && string(b[11:28]) == "Cookie: mstshash="
+// its lengths. whole is false while it could still be one.
+func cookied(b []byte) (whole, ok bool) {
+	const at, cookie = 11, "Cookie: mstshash="
+	if b[5] != x224Request || len(b) > at && !begins(b[at:], cookie) {
+		return true, false
+	}
+	return len(b) >= at+len(cookie), true
 }
 
 func lookRDP(f *Flow) Result {
 	client, server := f.Client.Stream, f.Server.Stream
 	if gatewayStarts(client) {
 		return lookGateway(f)
+	}
+	if len(client) < 12 && preconnectionBegins(client) {
+		if f.Closed {
+			return Result{State: NotThis}
+		}
+		return Result{State: NeedMore}
 	}
 	preconnected := false
 	if preconnectionStarts(client) {

@@ -19,6 +19,17 @@ func preconnectionStarts(b []byte) bool {
 		(b[8] == 1 && n == preconnectionV1 || b[8] == 2 && n >= preconnectionV2 && n%2 == 0) && b[9]|b[10]|b[11] == 0
 }
 
+// preconnectionBegins says whether a first piece of less than 12 bytes can be
+// the start of the PDU.
+func preconnectionBegins(b []byte) bool {
+	for i, c := range b {
+		if i >= 2 && i != 8 && c != 0 || i == 8 && c != 1 && c != 2 {
+			return false
+		}
+	}
+	return len(b) > 0 && b[0] >= preconnectionV1
+}
+
 // afterPreconnection skips the PDU.
 func afterPreconnection(b []byte) (rest []byte, whole, ok bool) {
 	n := int(b[0]) | int(b[1])<<8

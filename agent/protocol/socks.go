@@ -100,7 +100,10 @@ func lookSOCKS5(f *Flow) Result {
 	}
 	if len(s) < 2 {
 		if len(c) > n { // a client that does not wait must have sent a request at once
-			if _, _, state := readSOCKS5(c[n:], 0); state != Suspected {
+			switch _, _, state := readSOCKS5(c[n:], 0); {
+			case state == NeedMore && !f.Closed:
+				return Result{State: NeedMore}
+			case state != Suspected:
 				return Result{State: NotThis}
 			}
 		}

@@ -55,6 +55,11 @@ func identification(b []byte) (line, rest []byte) {
 	return bytes.TrimRight(b[:min(len(b), maxIdentification)], "\r"), nil
 }
 
+func lineWhole(b []byte) bool {
+	_, rest := identification(b)
+	return rest != nil || len(b) >= maxIdentification
+}
+
 // maxGreeting bounds the lines that a server may send first.
 const maxGreeting = 4096
 
@@ -79,6 +84,9 @@ func lookSSH(f *Flow) Result {
 	answer := Result{State: sidesAgree(c, s), Label: "ssh"}
 	switch answer.State {
 	case Confirmed:
+		if !f.Closed && !(lineWhole(client) && lineWhole(server)) {
+			answer.State = Suspected // the rest of a string is still to come
+		}
 		answer.Product = software(f.Facts.SSH.ServerVersion)
 		answer.Evidence = "SSH identification strings from both sides"
 	case Suspected:

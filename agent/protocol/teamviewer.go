@@ -87,7 +87,7 @@ func lookTeamViewerUDP(f *Flow) Result {
 
 // teamviewerHTTP: the transport for hosts behind an HTTP proxy: din.aspx and
 // dout.aspx with client=DynGate.
-func teamviewerHTTP(e *exchange) Result {
+func teamviewerHTTP(e exchange) Result {
 	if !starts(e.target, "/din.aspx?") && !starts(e.target, "/dout.aspx?") || !bytes.Contains(e.target, []byte("client=DynGate")) {
 		return Result{}
 	}

@@ -85,8 +85,19 @@ func tlsStreams(f *Flow) (client, server []byte, state State) {
 		}
 		return nil, nil, NeedMore
 	}
-	if (len(client) > 0 && !tlsStarts(client)) || (len(server) > 0 && !tlsStarts(server)) {
+	// A side that is not TLS does not take from the other what it shows: a
+	// server may answer a ClientHello in plain HTTP.
+	if !tlsStarts(client) {
+		client = nil
+	}
+	if !tlsStarts(server) {
+		server = nil
+	}
+	switch short := len(client) < 5 && len(server) < 5; {
+	case len(client) == 0 && len(server) == 0, short && f.Closed:
 		return nil, nil, NotThis
+	case short:
+		return nil, nil, NeedMore
 	}
 	return client, server, Suspected
 }
@@ -112,15 +123,28 @@ func judgeTLS(f *Flow, r tlsReading, label string) Result {
 	}
 	done := r.done || f.Closed || len(f.Client.Stream) >= MaxStream || len(f.Server.Stream) >= MaxStream ||
 		len(f.Client.Datagrams) >= MaxDatagrams && len(f.Server.Datagrams) >= MaxDatagrams
-	answer := tlsProduct(f, r)
+	answer := tlsProduct(f)
 	if answer.State == Unknown {
-		answer = Result{State: Suspected, Label: label, Evidence: label + " records from one side"}
-		if r.both {
-			answer.State, answer.Evidence = Confirmed, label+" records from both sides"
-		}
+		answer = ordinaryTLS(label, r.both)
 	}
 	if answer.State == Confirmed && !done {
 		answer.State = Suspected // the rest of the handshake is still wanted
+	}
+	return answer
+}
+
+// ordinaryTLS is the answer for a handshake that names no product.
+func ordinaryTLS(label string, both bool) Result {
+	answer := Result{State: Suspected, Label: label}
+	switch {
+	case both && label == "dtls":
+		answer.State, answer.Evidence = Confirmed, "DTLS records from both sides"
+	case both:
+		answer.State, answer.Evidence = Confirmed, "TLS records from both sides"
+	case label == "dtls":
+		answer.Evidence = "DTLS records from one side"
+	default:
+		answer.Evidence = "TLS records from one side"
 	}
 	return answer
 }

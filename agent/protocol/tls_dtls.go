@@ -143,7 +143,7 @@ func lookDTLS(f *Flow) Result {
 	r.records, r.both = client || server, client && server
 	r.done = r.both && cOver && sOver
 	if r.records {
-		if answer := anyconnectDTLS(f, &r, cVersion, sVersion); answer.State != Unknown {
+		if answer := anyconnectDTLS(f, r, cVersion, sVersion); answer.State != Unknown {
 			return answer
 		}
 	}

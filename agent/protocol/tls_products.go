@@ -8,19 +8,19 @@ import (
 // tlsProduct asks the rules that name a product by its TLS handshake. Most
 // handshakes are nobody's: State Unknown. A rule says confirmed only where the
 // bytes of both sides, or a name that only the product's own ends use, show it.
-func tlsProduct(f *Flow, r tlsReading) Result {
+func tlsProduct(f *Flow) Result {
 	t := f.Facts.TLS
 	if t == nil || t.QUIC {
 		return Result{}
 	}
-	for _, rule := range [...]func(*TLS, *tlsReading) Result{
+	for _, rule := range [...]func(*TLS) Result{
 		anydeskTLS,
 		softetherTLS,
 		teamviewerTLS,
 		otherRemoteTLS,
 		rdpTLS,
 	} {
-		if answer := rule(t, &r); answer.State != Unknown {
+		if answer := rule(t); answer.State != Unknown {
 			return answer
 		}
 	}
@@ -52,7 +52,7 @@ func leaf(chain [][]byte) (certificate, bool) {
 // anydeskTLS: AnyDesk names itself in its certificates, in its ALPN and in its
 // relays' names (nDPI src/lib/protocols/tls.c; measured in the project's
 // captures, docs/protocols.md).
-func anydeskTLS(t *TLS, _ *tlsReading) Result {
+func anydeskTLS(t *TLS) Result {
 	answer := Result{Label: "anydesk", Product: "AnyDesk"}
 	switch {
 	case anydeskCertificate(t.Certificates), anydeskCertificate(t.ClientCertificates):
@@ -86,7 +86,7 @@ func anydeskCertificate(chain [][]byte) bool {
 // 2037 (SoftEtherVPN src/Cedar/Server.c SiGenerateDefaultCertEx); the JA4 of
 // its client as published (FoxIO-LLC/ja4 ja4plus-mapping.csv); names of its own
 // relay and dynamic DNS (src/Cedar/AzureClient.h, DDNS.h).
-func softetherTLS(t *TLS, _ *tlsReading) Result {
+func softetherTLS(t *TLS) Result {
 	client := t.JA4 == "t13d880900_fcb5b95cb75a_b0d3b4ac2a14" || t.JA4 == "t13i880900_fcb5b95cb75a_b0d3b4ac2a14"
 	answer := Result{State: Suspected, Label: "softether", Product: "SoftEther VPN"}
 	switch {
@@ -120,7 +120,7 @@ func softetherCertificate(chain [][]byte) bool {
 
 // teamviewerTLS: router and master servers of TeamViewer's network, which no
 // web page is served from.
-func teamviewerTLS(t *TLS, _ *tlsReading) Result {
+func teamviewerTLS(t *TLS) Result {
 	if !under(t.SNI, "teamviewer.com") {
 		return Result{}
 	}
@@ -145,7 +145,7 @@ var remoteNames = [...]struct{ domain, product string }{
 	{"hydra.getscreen.me", "Getscreen.me"},
 }
 
-func otherRemoteTLS(t *TLS, _ *tlsReading) Result {
+func otherRemoteTLS(t *TLS) Result {
 	if t.SNI == "" {
 		return Result{}
 	}
@@ -166,7 +166,7 @@ func otherRemoteTLS(t *TLS, _ *tlsReading) Result {
 // shows nothing but the certificate that Windows makes for its Remote Desktop
 // service: self-signed, CN alone, half a year, key usage key and data
 // encipherment (0x30), extended key usage server authentication.
-func rdpTLS(t *TLS, _ *tlsReading) Result {
+func rdpTLS(t *TLS) Result {
 	c, ok := leaf(t.Certificates)
 	if !ok || !c.selfSigned() || attributes(c.subject) != 1 || len(attribute(c.subject, oidCommonName)) == 0 {
 		return Result{}
