@@ -94,6 +94,7 @@ type Heartbeat struct {
 	Dropped  map[string]uint64 `json:"dropped,omitempty"`
 	Spool    SpoolState        `json:"spool"`
 	Flows    uint64            `json:"flows"`
+	Relays   []string          `json:"relays,omitempty"` // intermediaries seen: the true clients of their flows are not known
 	Config   string            `json:"config,omitempty"` // the effective configuration, without secrets
 }
 

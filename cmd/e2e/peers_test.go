@@ -1,0 +1,197 @@
+package e2e
+
+import (
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"sallyport/agent/testenv"
+	"sallyport/rules"
+)
+
+// expectation is what both ends of a peer's connection must show.
+type expectation struct {
+	protocol       string
+	client, server string // executables' names
+	port           uint16 // of the server; 0: several
+	transport      rules.Transport
+	state          string // "" is "confirmed"
+}
+
+// peers are the real programs of the issue's list. Each runs its own client and
+// server and says what both ends must show.
+var peers = []struct {
+	name string
+	run  func(*lab) expectation
+}{
+	{"xrdp", func(l *lab) expectation { return xrdp(l, 3389) }},
+	{"xrdp on another port", func(l *lab) expectation { return xrdp(l, 8443) }},
+	{"FreeRDP shadow", func(l *lab) expectation { return shadow(l, 3390) }},
+	{"OpenVPN over UDP", func(l *lab) expectation { return openVPN(l, "udp", 1194) }},
+	{"OpenVPN over TCP on another port", func(l *lab) expectation { return openVPN(l, "tcp", 443) }},
+	{"wireguard-go", wireGuard},
+	{"strongSwan IKEv2", func(l *lab) expectation { return strongSwan(l, 2) }},
+	{"strongSwan IKEv1", func(l *lab) expectation { return strongSwan(l, 1) }},
+	{"OpenSSH", func(l *lab) expectation { return openSSH(l, 22) }},
+	{"OpenSSH on another port", func(l *lab) expectation { return openSSH(l, 2222) }},
+}
+
+func TestPeers(t *testing.T) {
+	s := newSite(t, "")
+	for i, p := range peers {
+		t.Run(p.name, func(t *testing.T) {
+			l := newLab(t, byte(i+1))
+			want := p.run(l)
+			if want.state == "" {
+				want.state = "confirmed"
+			}
+			out := s.await(t, "the client's", want.met(rules.Outbound, l.remote, want.client))
+			if want.port != 0 && out.Observation.Remote.Port != want.port {
+				t.Errorf("remote port %d, want %d", out.Observation.Remote.Port, want.port)
+			}
+			checkFinding(t, &out)
+			in := s.await(t, "the server's", want.met(rules.Inbound, l.caller, want.server))
+			if want.port != 0 && in.Observation.Local.Port != want.port {
+				t.Errorf("local port %d, want %d", in.Observation.Local.Port, want.port)
+			}
+			checkFinding(t, &in)
+		})
+	}
+}
+
+// met says whether a finding is the expected one at one end.
+func (e expectation) met(d rules.Direction, remote netip.Addr, executable string) func(*rules.Finding) bool {
+	return func(f *rules.Finding) bool {
+		o := &f.Observation
+		return o.Direction == d && o.Remote.Addr == remote && o.Transport == e.transport &&
+			o.Identification.Protocol == e.protocol && o.Identification.State == e.state &&
+			o.Owner.Process != nil && filepath.Base(o.Owner.Process.Executable) == executable
+	}
+}
+
+// checkFinding holds what every finding about the test entity must have.
+func checkFinding(t *testing.T, f *rules.Finding) {
+	t.Helper()
+	if !f.Test {
+		t.Error("a finding about a test entity is not marked as a test")
+	}
+	if f.Observation.Owner.Attribution != rules.AttributionExact {
+		t.Errorf("attribution %s, want exact", f.Observation.Owner.Attribution)
+	}
+	if len(f.Why) == 0 || f.Severity == "" || f.Title == "" {
+		t.Errorf("no reasons: severity %q, why %q, title %q", f.Severity, f.Why, f.Title)
+	}
+	if text := strings.ToLower(fmt.Sprint(f.Title, f.Why)); strings.Contains(text, "violation") {
+		t.Errorf("a verdict: %s", text)
+	}
+	if f.Observation.Direction == rules.Inbound && f.Severity == rules.SeverityCritical {
+		if o := f.Observation.Outcome; o == rules.OutcomeAttempted || o == rules.OutcomeRefused {
+			t.Errorf("an inbound attempt is %s", f.Severity)
+		}
+	}
+}
+
+func xrdp(l *lab, port uint16) expectation {
+	cert, key := l.certificate("rdp-server")
+	ini := l.write("xrdp.ini", fmt.Sprintf(`[Globals]
+ini_version=1
+fork=true
+port=%d
+security_layer=tls
+crypt_level=high
+certificate=%s
+key_file=%s
+ssl_protocols=TLSv1.2, TLSv1.3
+autorun=Xvnc
+[Logging]
+LogFile=%s
+LogLevel=INFO
+EnableSyslog=false
+[Xvnc]
+name=Xvnc
+lib=libvnc.so
+username=ask
+password=ask
+ip=127.0.0.1
+port=-1
+`, port, cert, key, l.path("xrdp.log")))
+	// Its pid file is shared by all of a host: a private /run keeps labs apart.
+	server := l.start(l.server, nil, "unshare", "-m", "--propagation", "private", "sh", "-c",
+		"mount -t tmpfs tmpfs /run && mkdir -p /run/xrdp/sockdir && exec "+testenv.Tool(l.t, "xrdp")+" -n -c "+ini)
+	server.listens(l.server, "t", port)
+	l.freeRDP(port, "tls")
+	return expectation{protocol: "rdp", client: "xfreerdp", server: "xrdp", port: port, transport: rules.TCP}
+}
+
+func (l *lab) freeRDP(port uint16, security string) {
+	l.start(l.client, []string{l.display(l.client)}, testenv.Tool(l.t, "xfreerdp"),
+		fmt.Sprintf("/v:%s:%d", l.remote, port), "/u:lab", "/p:not-a-secret", "/sec:"+security, "/cert:ignore", "/size:640x480")
+}
+
+func shadow(l *lab, port uint16) expectation {
+	server := l.start(l.server, []string{l.display(l.server)}, testenv.Tool(l.t, "freerdp-shadow-cli"),
+		fmt.Sprintf("/port:%d", port), "/bind-address:"+l.remote.String(), "-auth", "+sec-tls", "-sec-nla", "-sec-rdp")
+	server.listens(l.server, "t", port)
+	l.freeRDP(port, "tls")
+	return expectation{protocol: "rdp", client: "xfreerdp", server: "freerdp-shadow-cli", port: port, transport: rules.TCP}
+}
+
+func openVPN(l *lab, transport string, port uint16) expectation {
+	program := testenv.Tool(l.t, "openvpn")
+	cert, key := l.certificate("vpn")
+	// One certificate for both ends, self-signed and its own CA, is enough for a
+	// handshake; each end names it by its fingerprint.
+	print := strings.TrimSpace(strings.SplitN(l.run("openssl", "x509", "-in", cert, "-noout", "-fingerprint", "-sha256"), "=", 2)[1])
+	common := []string{"--dev", "tun", "--disable-dco", "--cert", cert, "--key", key, "--peer-fingerprint", print, "--verb", "3"}
+	kind, serverProto, clientProto := "u", "udp", "udp"
+	if transport == "tcp" {
+		kind, serverProto, clientProto = "t", "tcp-server", "tcp-client"
+	}
+	server := l.start(l.server, nil, program, append([]string{"--proto", serverProto, "--port", fmt.Sprint(port), "--local", l.remote.String(),
+		"--server", "10.9.0.0", "255.255.255.0", "--topology", "subnet", "--dh", "none", "--keepalive", "2", "20"}, common...)...)
+	server.listens(l.server, kind, port)
+	client := l.start(l.client, nil, program, append([]string{"--client", "--nobind", "--proto", clientProto, "--remote", l.remote.String(), fmt.Sprint(port)}, common...)...)
+	client.says("Initialization Sequence Completed")
+	return expectation{protocol: "openvpn", client: "openvpn", server: "openvpn", port: port, transport: rules.Transport(transport)}
+}
+
+func wireGuard(l *lab) expectation {
+	program, wg := testenv.Tool(l.t, "wireguard-go"), testenv.Tool(l.t, "wg")
+	const port = 51820
+	// The control sockets lie in the file system that namespaces share, and are
+	// named after the interface.
+	names := map[string]string{"server": "wgs" + l.server.Name[len(l.server.Name)-4:], "client": "wgc" + l.client.Name[len(l.client.Name)-4:]}
+	keys, public := map[string]string{}, map[string]string{}
+	for _, end := range []string{"server", "client"} {
+		keys[end] = l.write(end+".key", l.run("wg", "genkey"))
+		public[end] = strings.TrimSpace(l.run("sh", "-c", "wg pubkey < "+keys[end]))
+	}
+	for end, n := range map[string]testenv.Netns{"server": l.server, "client": l.client} {
+		p := l.start(n, nil, program, "-f", names[end])
+		p.until("has its device", func() bool { return n.Command(wg, "show", names[end]).Run() == nil })
+	}
+	l.server.Run(l.t, wg, "set", names["server"], "listen-port", fmt.Sprint(port), "private-key", keys["server"], "peer", public["client"], "allowed-ips", "10.8.0.2/32")
+	l.client.Run(l.t, wg, "set", names["client"], "private-key", keys["client"], "peer", public["server"], "allowed-ips", "10.8.0.1/32",
+		"endpoint", fmt.Sprintf("%s:%d", l.remote, port), "persistent-keepalive", "1")
+	for end, n := range map[string]testenv.Netns{"server": l.server, "client": l.client} {
+		addr := map[string]string{"server": "10.8.0.1/24", "client": "10.8.0.2/24"}[end]
+		n.Run(l.t, "ip", "addr", "add", addr, "dev", names[end])
+		n.Run(l.t, "ip", "link", "set", names[end], "up")
+	}
+	return expectation{protocol: "wireguard", client: "wireguard-go", server: "wireguard-go", port: port, transport: rules.UDP}
+}
+
+func openSSH(l *lab, port uint16) expectation {
+	testenv.Tool(l.t, "ssh-keygen")
+	l.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", l.path("host"))
+	l.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", l.path("user"))
+	server := l.start(l.server, nil, "unshare", "-m", "--propagation", "private", "sh", "-c", fmt.Sprintf(
+		"mount -t tmpfs tmpfs /run && mkdir -p /run/sshd && exec %s -D -e -f /dev/null -p %d -h %s -o AuthorizedKeysFile=%s -o StrictModes=no -o PidFile=none -o UsePAM=no -o PermitRootLogin=prohibit-password",
+		testenv.Tool(l.t, "sshd"), port, l.path("host"), l.path("user.pub")))
+	server.listens(l.server, "t", port)
+	l.start(l.client, nil, testenv.Tool(l.t, "ssh"), "-F", "none", "-i", l.path("user"), "-p", fmt.Sprint(port),
+		"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "root@"+l.remote.String(), "sleep 5")
+	return expectation{protocol: "ssh", client: "ssh", server: "sshd", port: port, transport: rules.TCP}
+}
