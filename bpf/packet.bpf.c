@@ -147,7 +147,7 @@ static __always_inline int copy_payload(struct __sk_buff *skb, struct flow *f, s
 {
 	__u32 *used = out ? &f->copied_out : &f->copied_in;
 	struct flow_key key = {};
-	__u32 left, budget;
+	__u32 left, budget, copied;
 	__u8 class;
 
 	if (f->attributed) {
@@ -172,9 +172,9 @@ static __always_inline int copy_payload(struct __sk_buff *skb, struct flow *f, s
 	if (bpf_map_lookup_elem(&done_flows, &key))
 		return 1;
 	left = budget - *used;
-	copy(skb, f, s, h, out ? FLAG_OUT : 0, left > 16384 ? 16384 : left);
-	if (f->class != CLASS_DNS)
-		*used += h->length < left ? h->length : left;
+	copied = copy(skb, f, s, h, out ? FLAG_OUT : 0, left > 16384 ? 16384 : left);
+	if (f->class != CLASS_DNS && copied > h->payload)
+		*used += copied - h->payload;
 	return *used >= budget;
 }
 
@@ -201,6 +201,19 @@ static __always_inline void note_direction(struct flow *f, const struct headers 
 		return;
 	if (h->proto == IPPROTO_UDP || state == TCP_SYN_SENT || (out && (h->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN))
 		f->direction = out || state == TCP_SYN_SENT ? DIRECTION_OUTBOUND : DIRECTION_INBOUND;
+}
+
+/* note_early: payload that rode on the handshake's last ACK ran on the listener;
+ * the socket itself counted it. */
+static __always_inline void note_early(struct bpf_sock *sk, struct flow *f)
+{
+	__u64 received = BPF_CORE_READ((struct tcp_sock *)plain(sk), bytes_received);
+
+	if (!received)
+		return;
+	f->data_in = 1;
+	f->bytes_in += received;
+	f->packets_in++;
 }
 
 /* note marks what the packet proves. It returns whether an attributed flow came
@@ -264,6 +277,8 @@ static __always_inline void slow(struct __sk_buff *skb, struct bpf_sock *sk, str
 		s->listener = 0;
 		f->direction = DIRECTION_INBOUND;
 	}
+	if (out && f->direction == DIRECTION_INBOUND && h.proto == IPPROTO_TCP && !f->data_in)
+		note_early(sk, f);
 	further = note(f, &h, state, out);
 	tally(f, skb->len, h.packets, out);
 	if (f->generation != c.generation) {

@@ -72,6 +72,7 @@ int files(struct bpf_iter__task_file *ctx)
 
 	if (!task || !file)
 		return 0;
+	count(HOOK_FILES);
 	if (BPF_CORE_READ(file, f_inode, i_rdev) == MKDEV(10, 200)) {
 		seed_tunnel(ctx, task);
 		return 0;
@@ -79,7 +80,6 @@ int files(struct bpf_iter__task_file *ctx)
 	socket = bpf_sock_from_file(file);
 	if (!socket)
 		return 0;
-	count(HOOK_FILES);
 	sk = socket->sk;
 	if (!sk)
 		return 0;

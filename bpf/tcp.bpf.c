@@ -5,6 +5,9 @@
 #include "headers/flow.h"
 #include <bpf/bpf_tracing.h>
 
+#define SO_EE_ORIGIN_ICMP 2 /* include/uapi/linux/errqueue.h */
+#define SO_EE_ORIGIN_ICMP6 3
+
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 static __always_inline int is_tcp(struct sock *sk)
@@ -15,9 +18,26 @@ static __always_inline int is_tcp(struct sock *sk)
 	       sk->sk_protocol == IPPROTO_TCP;
 }
 
+/* queued_error is the newest entry of the socket's error queue, where it tells of
+ * an ICMP message. An error that comes while a process holds the socket's lock,
+ * as it does over loopback and veth, shows nowhere else. */
+static __always_inline int queued_error(struct sock *sk)
+{
+	struct sk_buff *skb = BPF_CORE_READ(sk, sk_error_queue.prev);
+	struct sock_exterr_skb *error = (void *)skb + bpf_core_field_offset(struct sk_buff, cb);
+	__u8 origin;
+
+	if (!skb || (void *)skb == (void *)sk + bpf_core_field_offset(struct sock, sk_error_queue))
+		return 0;
+	origin = BPF_CORE_READ(error, ee.ee_origin);
+	if (origin != SO_EE_ORIGIN_ICMP && origin != SO_EE_ORIGIN_ICMP6)
+		return 0;
+	return BPF_CORE_READ(error, ee.ee_errno);
+}
+
 static __always_inline void note_error(struct sock *sk, struct socket_state *s)
 {
-	if (icmp_refused(sk->sk_err))
+	if (icmp_refused(sk->sk_err) || icmp_refused(sk->sk_err_soft) || icmp_refused(queued_error(sk)))
 		s->flow.refused = 1;
 }
 

@@ -40,6 +40,10 @@ type Packet struct {
 	Flow     FlowKey
 	Out      bool // left the host
 	Listener bool // arrived on a listening socket: join it to the child by its tuple
+	// Forwarded: neither end is this host's (a gateway's or a mirror port's
+	// packet), so that Out says nothing.
+	Forwarded bool
+	VLAN      uint16 // identifier of the outermost tag, 0 for none
 	Owner    OwnerRef
 	Data     []byte // from the IP header on, possibly cut
 	Length   int    // bytes on the wire, from the IP header on

@@ -162,12 +162,34 @@ typedef struct {
 	int owned;
 } socket_lock_t;
 
+struct sk_buff {
+	char cb[48];
+};
+
+struct sk_buff_head {
+	struct sk_buff *prev;
+};
+
+struct sock_extended_err {
+	__u32 ee_errno;
+	__u8 ee_origin;
+};
+
+struct sock_exterr_skb {
+	struct sock_extended_err ee;
+};
+
 struct sock {
 	struct sock_common __sk_common;
 	socket_lock_t sk_lock;
 	__u16 sk_type;
 	__u16 sk_protocol;
-	int sk_err;
+	int sk_err, sk_err_soft;
+	struct sk_buff_head sk_error_queue;
+};
+
+struct tcp_sock {
+	__u64 bytes_received;
 };
 
 struct socket {
