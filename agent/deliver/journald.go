@@ -67,8 +67,17 @@ func sendEntry(conn *net.UnixConn, entry []byte) error {
 	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
 		return err
 	}
-	_, _, err = conn.WriteMsgUnix(nil, unix.UnixRights(int(f.Fd())), nil)
-	return err
+	// net refuses to send control data alone on a connected socket.
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var sent error
+	err = raw.Write(func(socket uintptr) bool {
+		sent = unix.Sendmsg(int(socket), nil, unix.UnixRights(int(f.Fd())), nil, 0)
+		return !errors.Is(sent, unix.EAGAIN)
+	})
+	return errors.Join(err, sent)
 }
 
 // journalEntry builds the fields of one entry.
