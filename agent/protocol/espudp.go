@@ -11,8 +11,7 @@ const (
 	espHeader    = 8
 	espShortest  = espHeader + 12
 	espAlign     = 4 // the trailer ends on a 32-bit word (RFC 4303 2.4)
-	espOneWay    = 3
-	espBothWays  = 2
+	espRising    = 2 // packets of a side that count up
 )
 
 // espUDP is the detector of flows that carry only ESP in UDP; where IKE is seen
@@ -52,9 +51,11 @@ func lookESPUDP(f *Flow) Result {
 		return Result{State: NotThis}
 	}
 	switch {
-	case client.seq.rising(espBothWays) && server.seq.rising(espBothWays) && client.spi != server.spi:
+	case client.seq.n > 0 && server.seq.n > 0 && client.spi == server.spi:
+		return Result{State: NotThis} // a fixed mark, not two receivers' choices
+	case client.seq.rising(espRising) && server.seq.rising(espRising):
 		return Result{State: Confirmed, Label: "esp", Evidence: "ESP in UDP on port 4500 both ways, each with its own lasting SPI and rising sequence numbers"}
-	case client.seq.rising(espOneWay), server.seq.rising(espOneWay):
+	case client.seq.rising(espRising), server.seq.rising(espRising):
 		return Result{State: Suspected, Label: "esp", Evidence: "ESP in UDP on port 4500 one way, with a lasting SPI and rising sequence numbers"}
 	}
 	return undecided(f)

@@ -90,41 +90,54 @@ func ike2Header(b []byte) bool {
 	return !zero(b[8:16]) || exchange == ike2SAInit || exchange == 38 || exchange == 37
 }
 
-// ikeFits compares the length that the message says with the datagram's, and
-// walks the payloads where they are in the clear. A message longer than the
-// datagram is the first IP fragment of one: then its payloads must bear it out.
+// ikeFits compares the length that the message says with the datagram's and
+// looks at the payloads where they are in the clear: the first must be sound. A
+// message longer than the datagram is the first IP fragment of one: then the
+// whole chain must bear it out.
 func ikeFits(b []byte, length, said int, clear bool) bool {
-	if said < length {
-		return false
+	if said == length {
+		return !clear || ikeFirstPayload(b, said)
 	}
-	walked, whole := 0, true
-	if clear {
-		var sound bool
-		if walked, whole, sound = ikePayloads(b[:min(len(b), said)], said); !sound {
-			return false
-		}
-	}
-	return said == length && whole || said > length && walked > 0
+	return said > length && clear && ikeChain(b, said)
 }
 
-// ikePayloads walks the generic headers: next, reserved (in version 2 a critical
-// bit), length (RFC 2408 3.2, RFC 7296 3.2). whole says that they end where the
-// message does, or beyond what was captured.
-func ikePayloads(b []byte, said int) (walked int, whole, sound bool) {
+// ikePayload is the size of the payload at a place, 0 when its generic header is
+// not sound: next, reserved (in version 2 a critical bit), length (RFC 2408 3.2,
+// RFC 7296 3.2).
+func ikePayload(b []byte, at, said int) int {
+	if at+4 > len(b) || b[at+1]&0x7f != 0 {
+		return 0
+	}
+	n := int(binary.BigEndian.Uint16(b[at+2:]))
+	if n < 4 || at+n > said {
+		return 0
+	}
+	return n
+}
+
+func ikeFirstPayload(b []byte, said int) bool {
+	if b[ikeNext] == 0 {
+		return said == ikeHeader
+	}
+	return ikePayload(b, ikeHeader, said) != 0
+}
+
+// ikeChain walks the payloads to the end of the message, or of what there is of
+// it. What is encrypted is the last (RFC 7296 3.14): its "next" is inside.
+func ikeChain(b []byte, said int) bool {
 	next, at := b[ikeNext], ikeHeader
 	for next != 0 {
-		if at+4 > len(b) {
-			return walked, len(b) < said, len(b) < said
+		if at > ikeHeader && at+4 > len(b) {
+			return true // the rest is in other fragments
 		}
-		n := int(binary.BigEndian.Uint16(b[at+2:]))
-		if n < 4 || at+n > said || b[at+1]&0x7f != 0 {
-			return walked, false, false
+		n := ikePayload(b, at, said)
+		if n == 0 {
+			return false
 		}
-		walked++
 		if b[ikeVersion] == ike2 && (next == ike2SK || next == ike2SKF) {
-			return walked, at+n == said, at+n == said // its "next" is inside
+			return at+n == said
 		}
 		next, at = b[at], at+n
 	}
-	return walked, at == said, at == said
+	return at == said && at > ikeHeader
 }

@@ -128,22 +128,52 @@ func l2tpPPP(b []byte, length int) bool {
 	return at < len(b) && pppFrame(b[at:], length-at)
 }
 
-// pppFrame says whether b is a PPP frame with address and control field (RFC
-// 1662 3.1) whose payload bears it out: a control protocol with its own length
-// (RFC 1661 5), or IP with its version.
+// pppFrame says whether b is a PPP frame whose payload bears it out: a control
+// protocol with its own length (RFC 1661 5), or IP with its version. Where the
+// address and control field (RFC 1662 3.1) is compressed away, and with it 16
+// fixed bits, only IP that fills the frame counts.
 func pppFrame(b []byte, length int) bool {
-	if len(b) < 8 || b[0] != 0xff || b[1] != 0x03 {
+	if len(b) < 8 {
 		return false
 	}
-	payload := b[4:]
-	switch binary.BigEndian.Uint16(b[2:]) {
+	if b[0] != 0xff || b[1] != 0x03 {
+		at := 2
+		if b[0] != 0 {
+			at = 1 // the protocol is compressed too (RFC 1661 6.5)
+		}
+		version := pppIP(uint16(b[at-1]))
+		return version != 0 && ipFills(b[at:], length-at, version)
+	}
+	payload, protocol := b[4:], binary.BigEndian.Uint16(b[2:])
+	switch protocol {
 	case 0xc021, 0x8021, 0x8057, 0x80fd, 0xc023, 0xc223: // LCP, IPCP, IPV6CP, CCP, PAP, CHAP
 		n := int(binary.BigEndian.Uint16(payload[2:]))
 		return payload[0] >= 1 && payload[0] <= 15 && n >= 4 && n <= length-4
-	case 0x0021:
-		return payload[0]>>4 == 4
-	case 0x0057:
-		return payload[0]>>4 == 6
+	case 0x00fd, 0x003d: // compressed or encrypted, multilink: nothing to check behind
+		return true
 	}
-	return false
+	version := pppIP(protocol)
+	return version != 0 && payload[0]>>4 == version
+}
+
+// pppIP is the version of IP that a PPP protocol carries, 0 for the rest.
+func pppIP(protocol uint16) byte {
+	switch protocol {
+	case 0x21:
+		return 4
+	case 0x57:
+		return 6
+	}
+	return 0
+}
+
+// ipFills says whether b starts an IP packet of exactly length bytes.
+func ipFills(b []byte, length int, version byte) bool {
+	if len(b) < 6 || b[0]>>4 != version {
+		return false
+	}
+	if version == 4 {
+		return int(binary.BigEndian.Uint16(b[2:])) == length
+	}
+	return int(binary.BigEndian.Uint16(b[4:]))+40 == length
 }

@@ -62,7 +62,8 @@ type openvpnSide struct {
 	remotes  [openvpnRead]uint64
 	n        int
 	reset    byte // opcode of its first hard reset
-	lasting  bool // two packets or more, all of one session
+	lasting  bool // two packets or more, the last of the first's session
+	tls      bool // one of them carries a TLS record
 }
 
 // readOpenVPN reads a side's control packets. ok is false when a packet cannot
@@ -87,6 +88,7 @@ func readOpenVPN(s *Side, tcp bool, w openvpnWrap) (o openvpnSide, ok bool) {
 		o.lasting = o.n > 0 && m.session == o.sessions[0]
 		o.sessions[o.n], o.remotes[o.n] = m.session, m.remote
 		o.n++
+		o.tls = o.tls || m.tls
 		if o.reset == 0 && openvpnReset(m.opcode) {
 			o.reset = m.opcode
 		}
@@ -96,7 +98,7 @@ func readOpenVPN(s *Side, tcp bool, w openvpnWrap) (o openvpnSide, ok bool) {
 
 func lookOpenVPN(f *Flow) Result {
 	tcp := f.Proto == 6
-	best := Result{State: NotThis}
+	best, fits := Result{}, false
 	for _, w := range openvpnWraps {
 		client, ok := readOpenVPN(&f.Client, tcp, w)
 		if !ok {
@@ -106,6 +108,7 @@ func lookOpenVPN(f *Flow) Result {
 		if !ok {
 			continue
 		}
+		fits = fits || client.n+server.n > 0
 		r := judgeOpenVPN(&client, &server, w)
 		if r.State == Confirmed {
 			return r
@@ -114,8 +117,11 @@ func lookOpenVPN(f *Flow) Result {
 			best = r
 		}
 	}
-	if best.State == Suspected {
+	switch {
+	case best.State == Suspected:
 		return best
+	case fits && !openvpnLast(f, tcp):
+		return Result{State: NeedMore}
 	}
 	return lookOpenVPNData(f, tcp)
 }
@@ -139,10 +145,10 @@ func judgeOpenVPN(client, server *openvpnSide, w openvpnWrap) Result {
 		return Result{State: Suspected, Label: "openvpn", Evidence: "hard reset (opcode 10) that ends in a tls-crypt-v2 wrapped key of its own length, not answered"}
 	case client.reset != 0 || server.reset != 0:
 		return Result{State: Suspected, Label: "openvpn", Evidence: openvpnResetEvidence(w)}
-	case client.lasting || server.lasting:
+	case client.lasting && (w != 0 || client.tls), server.lasting && (w != 0 || server.tls):
 		return Result{State: Suspected, Label: "openvpn", Evidence: "control packets of one session, one way"}
 	}
-	return Result{State: NotThis}
+	return Result{}
 }
 
 // echoes says whether o has repeated a session id of from.
@@ -186,10 +192,15 @@ func lookOpenVPNData(f *Flow, tcp bool) Result {
 	if client.rising(3) && server.rising(3) && clientHead == serverHead {
 		return Result{State: Suspected, Label: "openvpn", Evidence: "version 2 data packets both ways with one peer id and rising packet ids (no control packet seen)"}
 	}
-	if f.Closed || !tcp && full(f) || len(f.Client.Stream) >= MaxStream || len(f.Server.Stream) >= MaxStream {
+	if openvpnLast(f, tcp) {
 		return Result{State: NotThis}
 	}
 	return Result{State: NeedMore}
+}
+
+// openvpnLast says that no packet that would be weighed is still to come.
+func openvpnLast(f *Flow, tcp bool) bool {
+	return f.Closed || !tcp && full(f) || len(f.Client.Stream) >= MaxStream || len(f.Server.Stream) >= MaxStream
 }
 
 func readOpenVPNData(s *Side, tcp bool) (ids sequence, head uint32, ok bool) {

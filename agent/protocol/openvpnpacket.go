@@ -48,6 +48,7 @@ var openvpnWraps = [...]openvpnWrap{0, 16, 20, 28, 32, 48, 64, openvpnCrypt}
 type openvpnMessage struct {
 	opcode          byte
 	session, remote uint64 // remote: the other side's session id, sent with ACKs
+	tls             bool   // its payload starts with a TLS record
 }
 
 // openvpnOpcode is the opcode of a packet's first byte, 0 when it is none: hard
@@ -145,6 +146,7 @@ func readOpenVPNACKs(m *openvpnMessage, b []byte, at, length int) bool {
 	if openvpnReset(m.opcode) { // carries message 0 and no payload
 		return binary.BigEndian.Uint32(b[at:]) == 0 && at+4 == length
 	}
+	m.tls = len(b) >= at+7 && b[at+4]-20 <= 3 && b[at+5] == 3 && b[at+6] <= 4 // RFC 8446 5.1
 	return true
 }
 

@@ -31,8 +31,10 @@ const (
 	socksGSSAPI   = 1
 )
 
-func socksFirst(b []byte, client bool) bool {
-	if !client || len(b) < 3 {
+// socksFirst looks at either side: in a capture that starts in the middle of the
+// connection's handshake the flow table cannot tell which is the client.
+func socksFirst(b []byte, _ bool) bool {
+	if len(b) < 3 {
 		return false
 	}
 	switch b[0] {
@@ -45,34 +47,43 @@ func socksFirst(b []byte, client bool) bool {
 }
 
 func lookSOCKS(f *Flow) Result {
-	if f.MidFlow || len(f.Client.Stream) == 0 {
+	client, server := f.Client.Stream, f.Server.Stream
+	if f.MidFlow && !socksFirst(client, true) && socksFirst(server, true) {
+		client, server = server, client
+	}
+	var r Result
+	switch {
+	case len(client) == 0 || client[0] != socks4 && client[0] != socks5:
 		return Result{State: NotThis}
+	case client[0] == socks4:
+		r = lookSOCKS4(f, client, server)
+	default:
+		r = lookSOCKS5(f, client, server)
 	}
-	if f.Client.Stream[0] == socks4 {
-		return lookSOCKS4(f)
+	if f.MidFlow && r.State == Suspected && len(server) == 0 {
+		r = Result{State: NeedMore} // a few bytes of one side in the middle of a flow prove nothing
 	}
-	return lookSOCKS5(f)
+	return r
 }
 
-func lookSOCKS4(f *Flow) Result {
-	request, state := readSOCKS4(f.Client.Stream)
+func lookSOCKS4(f *Flow, client, reply []byte) Result {
+	request, state := readSOCKS4(client)
 	switch {
 	case state == NeedMore && !f.Closed:
 		return Result{State: NeedMore}
 	case state != Suspected:
 		return Result{State: NotThis}
 	}
-	reply := f.Server.Stream
 	// The reply's version is 0 and its code 90 to 93; it has eight bytes.
 	if len(reply) > 0 && reply[0] != 0 || len(reply) > 1 && (reply[1] < 90 || reply[1] > 93) {
 		return Result{State: NotThis}
 	}
 	if len(reply) < 8 {
-		if !request.alone && len(reply) == 0 && !f.Closed {
-			return Result{State: NeedMore} // a client that goes on before the reply proves little
-		}
-		if !request.alone {
-			return Result{State: NotThis}
+		if !request.alone { // a client that goes on before the reply proves little
+			if f.Closed {
+				return Result{State: NotThis}
+			}
+			return Result{State: NeedMore}
 		}
 		return Result{State: Suspected, Label: "socks", Evidence: "SOCKS 4 request, not answered"}
 	}
@@ -83,8 +94,7 @@ func lookSOCKS4(f *Flow) Result {
 	return Result{State: Confirmed, Label: "socks", Evidence: "SOCKS 4 request and its reply"}
 }
 
-func lookSOCKS5(f *Flow) Result {
-	c, s := f.Client.Stream, f.Server.Stream
+func lookSOCKS5(f *Flow, c, s []byte) Result {
 	n := 2
 	if len(c) >= 2 {
 		n += int(c[1])

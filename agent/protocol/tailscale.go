@@ -27,24 +27,18 @@ const (
 	httpHead  = 4096 // bytes of a request or answer that are searched for a header
 )
 
-// stunSoftware is the SOFTWARE attribute that Tailscale's network check puts
-// first into its STUN requests (tailscale.com/net/stun).
-const stunSoftware = "\x80\x22\x00\x08tailnode"
-
-// tailscale is the detector: disco and STUN over UDP, relay (DERP) and control
+// tailscale is the detector: disco over UDP, relay (DERP) and control
 // connections over TCP where no TLS hides them.
 func tailscale() Detector {
 	return Detector{
 		Name: "tailscale",
 		Doc: Doc{
-			How:      "Disco messages (six fixed bytes, key, nonce, box); the STUN request that names itself tailnode; HTTP upgrades to DERP and to the control protocol.",
+			How:      "Disco messages (six fixed bytes, key, nonce, box); HTTP upgrades to DERP and to the control protocol.",
 			Confirms: "Disco messages both ways, or the server's agreement to the upgrade.",
-			Limits:   "Tunnels themselves are WireGuard, and are called so where no disco message is seen. Inside TLS only names tell.",
+			Limits:   "Tunnels themselves are WireGuard, and are called so where no disco message is seen. Inside TLS only names tell. The network check's STUN requests are STUN and left so.",
 			Source:   "tailscale.com/disco, tailscale.com/derp, tailscale.com/control/controlhttp (BSD-3-Clause sources, read for facts)",
 		},
-		UDP: func(first []byte, _ int, _ bool) bool {
-			return tailscaleDatagram(first) || tailscaleProbe(first)
-		},
+		UDP: func(first []byte, _ int, _ bool) bool { return tailscaleDatagram(first) },
 		TCP: func(first []byte, client bool) bool {
 			return client && (bytes.HasPrefix(first, []byte(derpPath)) || bytes.HasPrefix(first, []byte(controlPath)))
 		},
@@ -56,20 +50,14 @@ func tailscaleDatagram(b []byte) bool {
 	return len(b) >= tailscaleDiscoMin && string(b[:6]) == tailscaleDisco && dense(b[tailscaleSealed:])
 }
 
-func tailscaleProbe(b []byte) bool {
-	return isSTUN(b) && len(b) >= 32 && string(b[20:32]) == stunSoftware
-}
-
 func lookTailscale(f *Flow) Result {
 	if f.Proto == 6 {
 		return lookTailscaleTCP(f)
 	}
 	var disco [2]bool
-	probe := false
 	for i, s := range [2]*Side{&f.Client, &f.Server} {
 		for _, b := range s.Datagrams {
 			disco[i] = disco[i] || tailscaleDatagram(b)
-			probe = probe || tailscaleProbe(b)
 		}
 	}
 	switch {
@@ -77,8 +65,6 @@ func lookTailscale(f *Flow) Result {
 		return Result{State: Confirmed, Label: "tailscale", Evidence: "Tailscale disco messages both ways"}
 	case disco[0] || disco[1]:
 		return Result{State: Suspected, Label: "tailscale", Evidence: "Tailscale disco messages one way"}
-	case probe:
-		return Result{State: Suspected, Label: "tailscale", Evidence: "STUN request whose SOFTWARE attribute is tailnode, Tailscale's network check"}
 	}
 	return undecided(f)
 }

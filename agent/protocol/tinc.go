@@ -19,7 +19,7 @@ func tinc() Detector {
 		Look: func(f *Flow) Result {
 			client, server := tincGreeting(f.Client.Stream), tincGreeting(f.Server.Stream)
 			switch {
-			case f.MidFlow, client == NotThis, server == NotThis:
+			case client == NotThis, server == NotThis:
 				return Result{State: NotThis}
 			case client == Suspected && server == Suspected:
 				return Result{State: Confirmed, Label: "tinc", Evidence: "tinc greeting with name and protocol version 17 from both sides"}

@@ -2,9 +2,10 @@ package protocol
 
 import (
 	"bytes"
-	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/goccy/go-yaml"
@@ -81,7 +82,7 @@ func vpnHidden(facts *Facts) string {
 	if facts.Hidden == nil {
 		return ""
 	}
-	return fmt.Sprintf("%s %s:%d", facts.Hidden.By, facts.Hidden.Host, facts.Hidden.Port)
+	return facts.Hidden.By + " " + net.JoinHostPort(facts.Hidden.Host, strconv.Itoa(int(facts.Hidden.Port)))
 }
 
 // testSegments cuts a stream into segments of every small size: the answer must
