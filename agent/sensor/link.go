@@ -232,18 +232,18 @@ func add(counts map[string]uint64, reason string, n uint64) {
 	}
 }
 
-// verdict is what becomes of a frame.
-type verdict uint8
+// fate is what becomes of a frame.
+type fate uint8
 
 const (
-	takePacket verdict = iota
+	takePacket fate = iota
 	noIP
 	secondCopy
 )
 
 // convert fills p from a frame. A forwarded packet is seen as it comes and as it
 // leaves: where all interfaces are listened on, the second copy is dropped.
-func (l *Link) convert(f *linkFrame, p *Packet) verdict {
+func (l *Link) convert(f *linkFrame, p *Packet) fate {
 	if !f.toIP() {
 		return noIP
 	}

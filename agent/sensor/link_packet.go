@@ -44,7 +44,7 @@ func (f *linkFrame) toIP() bool {
 				return false
 			}
 			if f.data[2]&1 != 0 { // bottom of the stack: IP by its version
-				f.typ = map[byte]uint16{4: typeIPv4, 6: typeIPv6}[f.data[4]>>4]
+				f.typ = ipVersion(f.data[4])
 			}
 			skip(4)
 		default:
@@ -52,6 +52,17 @@ func (f *linkFrame) toIP() bool {
 		}
 	}
 	return false
+}
+
+// ipVersion gives the EtherType of the IP version in a first byte, 0 for none.
+func ipVersion(first byte) uint16 {
+	switch first >> 4 {
+	case 4:
+		return typeIPv4
+	case 6:
+		return typeIPv6
+	}
+	return 0
 }
 
 // ends gives the addresses of an IP packet.

@@ -44,9 +44,9 @@ type Packet struct {
 	// packet), so that Out says nothing.
 	Forwarded bool
 	VLAN      uint16 // identifier of the outermost tag, 0 for none
-	Owner    OwnerRef
-	Data     []byte // from the IP header on, possibly cut
-	Length   int    // bytes on the wire, from the IP header on
+	Owner     OwnerRef
+	Data      []byte // from the IP header on, possibly cut
+	Length    int    // bytes on the wire, from the IP header on
 }
 
 // RecordKind is what a flow record reports.
