@@ -7,27 +7,29 @@ import (
 )
 
 // keyIndex maps byte strings to the first record of each: an open-addressing
-// table of 8-byte slots, the keys in one block. A Go map of strings takes three
-// times the memory at five million keys, and gives the collector as many
-// pointers to follow; here a miss reads one slot, and there is no pointer.
+// table whose two-byte tags stand by themselves, so that a miss reads one or two
+// of them and nothing else, and five million take 16 MB; the keys lie in one
+// block. A Go map of strings takes three times the memory, and gives the garbage
+// collector as many pointers to follow; here there is none.
 type keyIndex struct {
-	seed  maphash.Seed
-	slots []uint64 // high half: tag of the hash; low half: entry number + 1
-	ends  []uint32 // end of each key in keys
-	heads []uint32 // first record of each key
-	keys  []byte
+	seed    maphash.Seed
+	tags    []uint16 // 0 is an empty slot
+	entries []uint32 // of each slot: number of its key
+	ends    []uint32 // end of each key in keys
+	heads   []uint32 // first record of each key
+	keys    []byte
 }
 
 // find returns the first record of key. It allocates nothing.
 func (x *keyIndex) find(key string) (uint32, bool) {
-	if len(x.slots) == 0 {
+	if len(x.tags) == 0 {
 		return 0, false
 	}
-	slot, entry := x.probe(key)
-	if x.slots[slot] == 0 {
+	slot, _ := x.probe(key)
+	if x.tags[slot] == 0 {
 		return 0, false
 	}
-	return x.heads[entry], true
+	return x.heads[x.entries[slot]], true
 }
 
 // findAddr is find for an address, whose bytes as a key stay on the stack.
@@ -42,37 +44,37 @@ func (x *keyIndex) findAddr(a netip.Addr) (uint32, bool) {
 
 // set makes head the first record of key and returns the one before.
 func (x *keyIndex) set(key string, head uint32) (before uint32, had bool) {
-	if len(x.ends)*4 >= len(x.slots)*3 {
-		x.grow()
+	if len(x.ends)*4 >= len(x.tags)*3 {
+		x.grow(max(16, 2*len(x.tags)))
 	}
-	slot, entry := x.probe(key)
-	if x.slots[slot] != 0 {
+	slot, tag := x.probe(key)
+	if x.tags[slot] != 0 {
+		entry := x.entries[slot]
 		before, x.heads[entry] = x.heads[entry], head
 		return before, true
 	}
+	x.tags[slot], x.entries[slot] = tag, uint32(len(x.ends))
 	x.keys = append(x.keys, key...)
 	x.ends = append(x.ends, uint32(len(x.keys)))
 	x.heads = append(x.heads, head)
-	x.slots[slot] = tagged(maphash.String(x.seed, key), len(x.ends))
 	return 0, false
 }
 
-// probe returns the slot that holds key, or the empty one where it belongs.
-func (x *keyIndex) probe(key string) (slot uint64, entry uint32) {
+// probe returns the slot that holds key, or the empty one where it belongs, and
+// the key's tag.
+func (x *keyIndex) probe(key string) (slot uint64, tag uint16) {
 	hash := maphash.String(x.seed, key)
-	mask := uint64(len(x.slots) - 1)
-	for slot = hash & mask; ; slot = (slot + 1) & mask {
-		held := x.slots[slot]
-		if held == 0 {
-			return slot, 0
-		}
-		if uint32(held>>32) == uint32(hash>>32) {
-			if entry = uint32(held) - 1; string(x.key(entry)) == key {
-				return slot, entry
-			}
+	mask, tag := uint64(len(x.tags)-1), tagOf(hash)
+	for slot = hash & mask; x.tags[slot] != 0; slot = (slot + 1) & mask {
+		if x.tags[slot] == tag && string(x.key(x.entries[slot])) == key {
+			break
 		}
 	}
+	return slot, tag
 }
+
+// tagOf takes bits of the hash that do not choose the slot; never 0.
+func tagOf(hash uint64) uint16 { return uint16(hash>>48) | 1 }
 
 func (x *keyIndex) key(entry uint32) []byte {
 	start := uint32(0)
@@ -84,32 +86,29 @@ func (x *keyIndex) key(entry uint32) []byte {
 
 func (x *keyIndex) size() int { return len(x.ends) }
 
-func tagged(hash uint64, number int) uint64 { return hash>>32<<32 | uint64(uint32(number)) }
-
-func (x *keyIndex) grow() {
-	if len(x.slots) == 0 {
+// grow makes a table of n slots, a power of two.
+func (x *keyIndex) grow(n int) {
+	if len(x.tags) == 0 {
 		x.seed = maphash.MakeSeed()
 	}
-	slots := make([]uint64, max(16, 2*len(x.slots)))
-	mask := uint64(len(slots) - 1)
+	x.tags, x.entries = make([]uint16, n), make([]uint32, n)
+	mask := uint64(n - 1)
 	for i := range x.ends {
 		hash := maphash.Bytes(x.seed, x.key(uint32(i)))
 		slot := hash & mask
-		for slots[slot] != 0 {
+		for x.tags[slot] != 0 {
 			slot = (slot + 1) & mask
 		}
-		slots[slot] = tagged(hash, i+1)
+		x.tags[slot], x.entries[slot] = tagOf(hash), uint32(i)
 	}
-	x.slots = slots
 }
 
 // reserve makes room for n keys of about width bytes each.
 func (x *keyIndex) reserve(n, width int) {
-	if n == 0 || len(x.slots) > 0 {
+	if n == 0 || len(x.tags) > 0 {
 		return
 	}
-	x.seed = maphash.MakeSeed()
-	x.slots = make([]uint64, 1<<bits.Len(uint(n*4/3)))
+	x.grow(1 << bits.Len(uint(n*4/3)))
 	x.ends = make([]uint32, 0, n)
 	x.heads = make([]uint32, 0, n)
 	x.keys = make([]byte, 0, n*width)

@@ -90,7 +90,7 @@ func (q *query) addr(field string, addr netip.Addr, port uint16) {
 	if head, ok := q.set.addrs.findAddr(addr); ok {
 		q.add(field, addr.String(), addr.String(), head, port)
 	}
-	if !q.set.prefixes.Contains(addr) {
+	if q.set.sieve.excludes(addr) || !q.set.prefixes.Contains(addr) {
 		return
 	}
 	for p, head := range q.set.prefixes.Supernets(netip.PrefixFrom(addr, addr.BitLen())) {

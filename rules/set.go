@@ -39,6 +39,7 @@ type Set struct {
 
 	addrs    keyIndex           // 4 or 16 bytes
 	prefixes bart.Table[uint32] // everything shorter than an address
+	sieve    sieve              // before prefixes, in a big set
 	names    map[IndicatorType]*keyIndex
 	asns     map[uint32]uint32
 }
@@ -304,6 +305,12 @@ func (b *Builder) Set() (*Set, error) {
 	}
 	b.set.owned = owned
 	set := b.set
+	if set.prefixes.Size4() >= sieveFrom {
+		set.sieve = newSieve()
+		for p := range set.prefixes.All4() {
+			set.sieve.add(p)
+		}
+	}
 	b.set, b.seen = nil, nil
 	return set, nil
 }

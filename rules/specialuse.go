@@ -1,6 +1,10 @@
 package rules
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"github.com/gaissmai/bart"
+)
 
 // The shortest prefixes an indicator may have. Anything broader covers whole
 // registries' worth of strangers.
@@ -20,6 +24,9 @@ var specialUse = prefixes(
 	"2002::/16", "2620:4f:8000::/48", "3fff::/20", "5f00::/16", "fc00::/7", "fe80::/10", "ff00::/8",
 )
 
+// specialTable is specialUse, to be asked for millions of prefixes.
+var specialTable = tableOf(specialUse)
+
 // documentation are the prefixes a test entity may use (RFC 5737, 3849, 9637),
 // and nothing else.
 var documentation = prefixes("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32", "3fff::/20")
@@ -30,6 +37,14 @@ func prefixes(list ...string) []netip.Prefix {
 		out[i] = netip.MustParsePrefix(s)
 	}
 	return out
+}
+
+func tableOf(list []netip.Prefix) *bart.Lite {
+	table := new(bart.Lite)
+	for _, p := range list {
+		table.Insert(p)
+	}
+	return table
 }
 
 func overlapsAny(p netip.Prefix, list []netip.Prefix) (netip.Prefix, bool) {

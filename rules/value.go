@@ -126,23 +126,37 @@ func normaliseJA4(value string) (string, error) {
 // normaliseName checks the letters of a DNS name (RFC 1123 2.1, with the
 // underscore that is met in practice) and lowers them.
 func normaliseName(value string) (string, error) {
-	name := strings.ToLower(strings.TrimSuffix(value, "."))
-	bad := &ValueError{fmt.Sprintf("%q is no DNS name", value), "write a whole name, in punycode (xn--) where it is not ASCII, without wildcard, scheme or path"}
-	if len(name) == 0 || len(name) > 253 {
-		return "", bad
-	}
-	labels := strings.Split(name, ".")
-	for _, label := range labels {
-		if len(label) == 0 || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' ||
-			strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
-			return "", bad
-		}
-	}
-	top := labels[len(labels)-1]
-	if len(labels) < 2 || len(top) < 2 || strings.Trim(top, "0123456789-_") == "" {
-		return "", bad
+	name := plainName(value)
+	if !isDNSName(name) {
+		return "", &ValueError{fmt.Sprintf("%q is no DNS name", value), "write a whole name, in punycode (xn--) where it is not ASCII, without wildcard, scheme or path"}
 	}
 	return name, nil
+}
+
+// isDNSName wants two labels or more, and a last one that is no number.
+func isDNSName(name string) bool {
+	if len(name) > 253 || strings.IndexByte(name, '.') < 0 {
+		return false
+	}
+	for rest := name; ; {
+		label, after, more := strings.Cut(rest, ".")
+		if len(label) == 0 || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		letters := 0
+		for i := range len(label) {
+			switch c := label[i]; {
+			case c >= 'a' && c <= 'z':
+				letters++
+			case (c < '0' || c > '9') && c != '-' && c != '_':
+				return false
+			}
+		}
+		if !more {
+			return len(label) >= 2 && letters > 0
+		}
+		rest = after
+	}
 }
 
 // fileEndings are not top-level domains, and are met as "domains" in lists that
@@ -175,7 +189,8 @@ func checkPrefix(value string, test bool) error {
 		}
 		return nil
 	}
-	if s, ok := overlapsAny(p, specialUse); ok {
+	if specialTable.OverlapsPrefix(p) {
+		s, _ := overlapsAny(p, specialUse)
 		return &ValueError{fmt.Sprintf("%s overlaps the special-use prefix %s", value, s), "no entity can hold it; leave it out"}
 	}
 	broadest := broadest4
