@@ -46,7 +46,7 @@ func DefaultConfig() Config {
 		Keep:          7 * 24 * time.Hour,
 		Reserve:       64 << 20,
 		Duplicates:    10 * time.Minute,
-		AppendTimeout: 30 * time.Second,
+		AppendTimeout: 10 * time.Second,
 	}
 }
 

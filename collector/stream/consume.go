@@ -20,7 +20,7 @@ type Consumer struct {
 }
 
 const (
-	ackWait    = time.Minute // after that without a sign of life, another collector gets the entries
+	ackWait    = 15 * time.Second // after that without a sign of life, the entries are handed out again
 	idleWait   = 2 * time.Second
 	minBackoff = 500 * time.Millisecond
 	maxBackoff = time.Minute
