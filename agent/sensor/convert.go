@@ -124,15 +124,15 @@ func (c *converter) handleSeeded(f *bpf.Flow) {
 func (c *converter) handleGone(gone *bpf.Flow) {
 	for _, open := range c.udp.take(gone.Cookie) {
 		open.Kind, open.Time, open.Owner = bpf.KindClose, gone.Time, gone.Owner
-		if _, err := c.kernel.Take(open.Cookie, open.Remote, &open); err != nil {
+		if _, err := c.kernel.Take(open.Cookie, open.Remote, open); err != nil {
 			c.sensor.log.Debug("flow could not be read", "error", err)
 		}
-		c.emit(&open)
+		c.emit(open)
 	}
 }
 
 func (c *converter) emit(f *bpf.Flow) {
-	if f.Flags&bpf.FlagUnconnected != 0 && f.Kind != bpf.KindClose && !c.udp.put(f) {
+	if f.Flags&bpf.FlagUnconnected != 0 && f.Kind != bpf.KindClose && c.udp.put(f) {
 		c.sensor.untracked.Add(1)
 	}
 	c.fill(f)

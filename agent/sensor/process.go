@@ -187,8 +187,8 @@ func (c *processCache) exit(e *bpf.Process, at time.Time) {
 	c.store(k) // to the back: exits are in order
 }
 
-// expire forgets what has been gone for long. Live processes at the front stay
-// in the way of nothing: they are moved back.
+// expire forgets what has been gone for long. Live processes are moved back, out
+// of its way.
 func (c *processCache) expire(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -25,13 +25,9 @@ type product struct {
 var contentProducts = []product{
 	{"softether", []string{"SoftEther VPN", "SecureNAT", "VPNCONNECT"}},
 	{"openvpn", []string{"OpenVPN", "tls-crypt-v2", "push-peer-info"}},
-	{"wireguard", []string{"Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s", "WireGuard v1 zx2c4"}},
-	{"strongswan", []string{"strongSwan", "charon"}},
+	{"strongswan", []string{"strongSwan", "charon", "IKE_SA"}},
 	{"openconnect", []string{"X-CSTP-Version", "X-DTLS-Master-Secret"}},
 	{"tinc", []string{"tinc", "METAKEY", "Connections"}},
-	{"zerotier", []string{"ZeroTier", "zerotier-one"}},
-	{"anydesk", []string{"AnyDesk", "ad.relay"}},
-	{"teamviewer", []string{"TeamViewer", "teamviewerd"}},
 }
 
 // moduleProducts are Go modules, by the build information that the linker writes.
@@ -63,7 +59,7 @@ type fileID struct {
 	size       int64
 }
 
-type verdict struct {
+type recognised struct {
 	product, reason string
 }
 
@@ -72,11 +68,11 @@ type productReader struct {
 	self fileID
 
 	mu    sync.Mutex
-	cache map[fileID]verdict
+	cache map[fileID]recognised
 }
 
 func newProductReader() *productReader {
-	r := &productReader{cache: map[fileID]verdict{}}
+	r := &productReader{cache: map[fileID]recognised{}}
 	r.self, _ = identify("/proc/self/exe")
 	return r
 }
@@ -104,10 +100,10 @@ func (r *productReader) of(pid uint32) (name, reason string, libraries []string)
 }
 
 // file looks a file up, and reads it the first time.
-func (r *productReader) file(path string) verdict {
+func (r *productReader) file(path string) recognised {
 	id, ok := identify(path)
 	if !ok || id == r.self { // this program spells the texts too
-		return verdict{}
+		return recognised{}
 	}
 	r.mu.Lock()
 	v, known := r.cache[id]
@@ -141,10 +137,10 @@ func deviceOf(path string) (uint64, bool) {
 	return uint64(unix.Major(st.Rdev))<<8 | uint64(unix.Minor(st.Rdev)), true
 }
 
-func examine(path string) verdict {
+func examine(path string) recognised {
 	f, err := os.Open(path)
 	if err != nil {
-		return verdict{}
+		return recognised{}
 	}
 	defer f.Close()
 	if v, isGo := goProduct(f); isGo {
@@ -155,26 +151,26 @@ func examine(path string) verdict {
 
 // goProduct reads the build information of a Go program. A Go program without
 // any of the modules carries no product: its texts may be a table like ours.
-func goProduct(f io.ReaderAt) (v verdict, isGo bool) {
+func goProduct(f io.ReaderAt) (v recognised, isGo bool) {
 	info, err := buildinfo.Read(f)
 	if err != nil {
-		return verdict{}, false
+		return recognised{}, false
 	}
 	for _, m := range moduleProducts {
-		if info.Main.Path == m.module {
-			return verdict{m.name, "built from Go module " + m.module}, true
+		if info.Main.Path == m.module || info.Path == m.module || strings.HasPrefix(info.Path, m.module+"/") {
+			return recognised{m.name, "built from Go module " + m.module}, true
 		}
 		for _, dep := range info.Deps {
 			if dep.Path == m.module {
-				return verdict{m.name, "built with Go module " + m.module}, true
+				return recognised{m.name, "built with Go module " + m.module}, true
 			}
 		}
 	}
-	return verdict{}, true
+	return recognised{}, true
 }
 
 // textProduct looks for the texts of every product in one pass.
-func textProduct(r io.Reader) verdict {
+func textProduct(r io.Reader) recognised {
 	found := make([]map[string]bool, len(contentProducts))
 	for i := range found {
 		found[i] = map[string]bool{}
@@ -192,11 +188,11 @@ func textProduct(r io.Reader) verdict {
 				}
 			}
 			if len(found[i]) == len(p.texts) {
-				return verdict{p.name, "its code contains " + strings.Join(p.texts, ", ")}
+				return recognised{p.name, "its code contains " + strings.Join(p.texts, ", ")}
 			}
 		}
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || err != nil {
-			return verdict{}
+			return recognised{}
 		}
 		kept = copy(buf, chunk[len(chunk)-overlap:])
 	}

@@ -1,46 +1,62 @@
 package sensor
 
 import (
+	"container/list"
 	"net/netip"
 
 	"sallyport/bpf"
 )
 
 // udpFlows remembers the flows of unconnected UDP sockets by socket: when one
-// closes, all its flows end.
+// closes, all its flows end. A flow that is forgotten because there are too many
+// ends by the flow table's time-out only.
 type udpFlows struct {
-	limit, n int
-	sockets  map[uint64]map[netip.AddrPort]bpf.Flow
+	limit   int
+	sockets map[uint64]map[netip.AddrPort]*list.Element // of *bpf.Flow
+	order   *list.List                                  // oldest first
 }
 
 func newUDPFlows(limit int) udpFlows {
-	return udpFlows{limit: limit, sockets: map[uint64]map[netip.AddrPort]bpf.Flow{}}
+	return udpFlows{limit: limit, sockets: map[uint64]map[netip.AddrPort]*list.Element{}, order: list.New()}
 }
 
-// put remembers the newest account of a flow; false where there is no room.
-func (u *udpFlows) put(f *bpf.Flow) bool {
+// put remembers the newest account of a flow, and says whether another was
+// forgotten for it.
+func (u *udpFlows) put(f *bpf.Flow) (forgot bool) {
 	flows := u.sockets[f.Cookie]
-	if _, known := flows[f.Remote]; !known {
-		if u.n >= u.limit {
-			return false
-		}
-		u.n++
-	}
 	if flows == nil {
-		flows = map[netip.AddrPort]bpf.Flow{}
+		flows = map[netip.AddrPort]*list.Element{}
 		u.sockets[f.Cookie] = flows
 	}
-	flows[f.Remote] = *f
+	kept := *f
+	if e := flows[f.Remote]; e != nil {
+		e.Value = &kept
+		u.order.MoveToBack(e)
+		return false
+	}
+	flows[f.Remote] = u.order.PushBack(&kept)
+	if u.order.Len() <= u.limit {
+		return false
+	}
+	u.remove(u.order.Front())
 	return true
 }
 
-// take forgets a socket and returns its flows.
-func (u *udpFlows) take(cookie uint64) []bpf.Flow {
-	flows := make([]bpf.Flow, 0, len(u.sockets[cookie]))
-	for _, f := range u.sockets[cookie] {
-		flows = append(flows, f)
+func (u *udpFlows) remove(e *list.Element) *bpf.Flow {
+	f := u.order.Remove(e).(*bpf.Flow)
+	flows := u.sockets[f.Cookie]
+	delete(flows, f.Remote)
+	if len(flows) == 0 {
+		delete(u.sockets, f.Cookie)
 	}
-	u.n -= len(flows)
-	delete(u.sockets, cookie)
+	return f
+}
+
+// take forgets a socket and returns its flows.
+func (u *udpFlows) take(cookie uint64) []*bpf.Flow {
+	var flows []*bpf.Flow
+	for _, e := range u.sockets[cookie] {
+		flows = append(flows, u.remove(e))
+	}
 	return flows
 }
