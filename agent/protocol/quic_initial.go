@@ -23,15 +23,22 @@ type quicConnection struct {
 	client   []byte // the client's own connection id
 	version  quicVersion
 	crypto   cryptoStream
+	keys     *initialKeys
+	derived  int
 }
+
+// Bounds of one look: a client's first flight needs far fewer.
+const (
+	maxCoalesced   = 8 // packets read of a datagram
+	maxDerivations = 4 // times that keys are derived
+)
 
 // read decrypts the Initial packets of one side and collects their CRYPTO
 // frames. It says whether one of them decrypted.
-func (q *quicConnection) read(side *Side, from sender) bool {
-	any := false
-	var keys *initialKeys
+func (q *quicConnection) read(side *Side, from sender) (decrypted bool) {
 	for _, datagram := range side.Datagrams {
-		for rest := datagram; len(rest) > 0; {
+		rest := datagram
+		for n := 0; n < maxCoalesced && len(rest) > 0; n++ {
 			p, after, ok := nextQUIC(rest)
 			if !ok {
 				break
@@ -40,34 +47,47 @@ func (q *quicConnection) read(side *Side, from sender) bool {
 			if !p.initial {
 				continue
 			}
-			if from == sentByClient && (q.original == nil || q.version.number != p.version.number) {
-				q.original, q.version, keys = p.dst, p.version, nil
-			}
-			if keys == nil {
-				if keys = newInitialKeys(q.version, q.original, from); keys == nil {
-					return any
+			if plain, ok := q.open(&p, from); ok {
+				decrypted = true
+				if from == sentByClient {
+					q.client = p.src
 				}
+				q.crypto.frames(plain)
 			}
-			plain, ok := keys.open(&p)
-			if !ok && from == sentByClient && !bytes.Equal(p.dst, q.original) {
-				// After a Retry the keys come from the id that the server gave.
-				if again := newInitialKeys(p.version, p.dst, from); again != nil {
-					if plain, ok = again.open(&p); ok {
-						q.original, keys, q.crypto = p.dst, again, cryptoStream{}
-					}
-				}
-			}
-			if !ok {
-				continue
-			}
-			any = true
-			if from == sentByClient {
-				q.client = p.src
-			}
-			q.crypto.frames(plain)
 		}
 	}
-	return any
+	return decrypted
+}
+
+// open decrypts a packet with the keys of the client's first destination id or,
+// after a Retry, with those of the id that the server gave.
+func (q *quicConnection) open(p *quicPacket, from sender) ([]byte, bool) {
+	if from == sentByClient && (q.original == nil || q.version.number != p.version.number) {
+		q.original, q.version, q.keys = p.dst, p.version, nil
+	}
+	if q.keys == nil {
+		q.keys = q.derive(q.version, q.original, from)
+	}
+	if plain, ok := q.keys.open(p); ok {
+		return plain, true
+	}
+	if from == sentByServer || bytes.Equal(p.dst, q.original) {
+		return nil, false
+	}
+	again := q.derive(p.version, p.dst, from)
+	plain, ok := again.open(p)
+	if ok {
+		q.original, q.keys, q.crypto = p.dst, again, cryptoStream{}
+	}
+	return plain, ok
+}
+
+// derive makes keys, nil when the look has made enough or cannot.
+func (q *quicConnection) derive(v quicVersion, id []byte, from sender) *initialKeys {
+	if q.derived++; q.derived > maxDerivations {
+		return nil
+	}
+	return newInitialKeys(v, id, from)
 }
 
 // answers says whether the server sent a long header packet to the client's
@@ -133,7 +153,7 @@ func expandLabel(secret []byte, label string, n int) []byte {
 
 // open removes header protection and decrypts, RFC 9001 sections 5.3 and 5.4.
 func (k *initialKeys) open(p *quicPacket) ([]byte, bool) {
-	if len(p.payload) < 20 {
+	if k == nil || len(p.payload) < 20 {
 		return nil, false
 	}
 	var mask [16]byte

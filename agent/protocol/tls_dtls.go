@@ -95,8 +95,13 @@ func (w *fragments) enter() bool {
 	}
 }
 
+// maxGathered bounds the messages of one side that a look puts together from
+// fragments: a handshake has three that matter.
+const maxGathered = 4
+
 // message gives the whole body of f's message, put together from the side's
-// other fragments where need be.
+// other fragments where need be: in any order, overlapping, repeated. It
+// allocates only when all of them have come.
 func (f *fragment) message(side *Side) ([]byte, bool) {
 	if len(f.body) == f.length {
 		return f.body, true
@@ -104,20 +109,21 @@ func (f *fragment) message(side *Side) ([]byte, bool) {
 	if f.offset != 0 || f.length > maxHandshake {
 		return nil, false
 	}
-	have := 0
-	for have < f.length { // fragments may come in any order, and again
-		before := have
-		for w := (fragments{datagrams: side.Datagrams}); ; {
-			g, ok := w.next()
-			if !ok {
-				break
-			}
-			if g.continues(f) && g.offset <= have {
-				have = max(have, g.offset+len(g.body))
-			}
-		}
-		if have == before {
+	var seen [maxHandshake / 64]uint64
+	missing := f.length
+	for w := (fragments{datagrams: side.Datagrams}); missing > 0; {
+		g, ok := w.next()
+		if !ok {
 			return nil, false
+		}
+		if !g.continues(f) {
+			continue
+		}
+		for i := g.offset; i < g.offset+len(g.body); i++ {
+			if seen[i/64]&(1<<(i%64)) == 0 {
+				seen[i/64] |= 1 << (i % 64)
+				missing--
+			}
 		}
 	}
 	whole := make([]byte, f.length)
@@ -154,6 +160,7 @@ func lookDTLS(f *Flow) Result {
 func (r *tlsReading) datagrams(facts *Facts, side *Side) (records, over bool, version int) {
 	w := fragments{datagrams: side.Datagrams}
 	var spoke byte
+	gathered := 0
 	for {
 		f, ok := w.next()
 		if !ok {
@@ -161,6 +168,11 @@ func (r *tlsReading) datagrams(facts *Facts, side *Side) (records, over bool, ve
 		}
 		if f.kind != helloClient && f.kind != helloServer && f.kind != certificates {
 			continue
+		}
+		if len(f.body) < f.length {
+			if gathered++; gathered > maxGathered {
+				continue
+			}
 		}
 		if body, ok := f.message(side); ok {
 			spoke = r.message(facts, f.kind, body, spoke, datagramHello)

@@ -1,0 +1,100 @@
+package protocol
+
+import (
+	"flag"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// update rewrites docs/protocols.md: go test ./agent/protocol -run Docs -update
+var update = flag.Bool("update", false, "rewrite the generated documentation")
+
+const protocolsPage = "../../docs/protocols.md"
+
+const protocolsHead = `<!-- Generated from the Doc fields in agent/protocol. Do not edit: go test ./agent/protocol -run TestProtocolsPage -update -->
+
+# How each protocol is recognised
+
+Sallyport looks at the first bytes of both directions of a flow: at most %d bytes of each TCP stream, put in order, or the first %d datagrams. Each detector has a cheap test of the first bytes and then a look at what both sides say. An identification is *suspected* when one side speaks the protocol, *confirmed* when both do. A port number alone never identifies anything, and what is not recognised stays unknown.
+
+A capture that begins in the middle of a flow gives what its bytes prove and no more. Where packets cannot tell, the owner of the flow may: a process that holds a TUN device carries a VPN whatever its bytes look like.
+
+`
+
+func page() string {
+	var b strings.Builder
+	head := strings.Replace(protocolsHead, "%d", decimal(MaxStream), 1)
+	b.WriteString(strings.Replace(head, "%d", decimal(MaxDatagrams), 1))
+	for _, d := range Detectors() {
+		d.document(&b)
+	}
+	b.WriteString("# Named inside TLS, DTLS and HTTP\n\nThese categories have no first bytes of their own; the detectors `tls` and `http` name them.\n\n")
+	for _, d := range Products() {
+		d.document(&b)
+	}
+	return strings.TrimRight(b.String(), "\n") + "\n"
+}
+
+func decimal(n int) string {
+	if n < 10 {
+		return string(rune('0' + n))
+	}
+	return decimal(n/10) + decimal(n%10)
+}
+
+func (d *Detector) document(b *strings.Builder) {
+	b.WriteString("## " + d.Name + "\n\n")
+	for _, row := range [...]struct{ name, text string }{
+		{"Recognised by", d.Doc.How}, {"Confirmed by", d.Doc.Confirms}, {"Limits", d.Doc.Limits}, {"Source", d.Doc.Source},
+	} {
+		b.WriteString("- **" + row.name + "**: " + strings.ToUpper(row.text[:1]) + strings.TrimSuffix(row.text[1:], ".") + ".\n")
+	}
+	var over []string
+	if d.TCP != nil {
+		over = append(over, "TCP")
+	}
+	if d.UDP != nil {
+		over = append(over, "UDP")
+	}
+	if d.Proto != 0 {
+		over = append(over, "IP protocol "+decimal(int(d.Proto)))
+	}
+	if len(over) > 0 {
+		b.WriteString("- **Over**: " + strings.Join(over, ", ") + ".\n")
+	}
+	b.WriteString("\n")
+}
+
+func TestEveryDetectorIsDocumented(t *testing.T) {
+	names := map[string]bool{}
+	for _, d := range append(Detectors(), Products()...) {
+		if names[d.Name] {
+			t.Errorf("two detectors are called %s", d.Name)
+		}
+		names[d.Name] = true
+		if d.Doc.How == "" || d.Doc.Confirms == "" || d.Doc.Limits == "" || d.Doc.Source == "" {
+			t.Errorf("%s: documentation is missing a field: %+v", d.Name, d.Doc)
+		}
+	}
+}
+
+// TestProtocolsPage fails when docs/protocols.md is not what the list says.
+func TestProtocolsPage(t *testing.T) {
+	want := page()
+	if *update {
+		if err := os.WriteFile(protocolsPage, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	got, err := os.ReadFile(protocolsPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(got), want); diff != "" {
+		t.Errorf("docs/protocols.md has drifted; run go test ./agent/protocol -run TestProtocolsPage -update\n%s", diff)
+	}
+}
