@@ -118,8 +118,15 @@ func lookNX(f *Flow) Result {
 		return n
 	}
 	c, s := count(&f.Client), count(&f.Server)
-	if c > 0 && s > 0 && c+s > 2 && c == len(f.Client.Datagrams) && s == len(f.Server.Datagrams) {
-		return Result{State: Confirmed, Label: otherRemote, Product: "NoMachine", Evidence: "NoMachine datagrams from both sides"}
+	all := c == len(f.Client.Datagrams) && s == len(f.Server.Datagrams)
+	answer := Result{Label: otherRemote, Product: "NoMachine"}
+	switch {
+	case all && c > 0 && s > 0 && c+s > 2:
+		answer.State, answer.Evidence = Confirmed, "NoMachine datagrams from both sides"
+	case all && c+s > 3:
+		answer.State, answer.Evidence = Suspected, "NoMachine datagrams from one side"
+	default:
+		return undecided(f)
 	}
-	return undecided(f)
+	return answer
 }

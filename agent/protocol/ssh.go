@@ -7,7 +7,7 @@ func ssh() Detector {
 	return Detector{
 		Name: "ssh",
 		Doc: Doc{
-			How:      "the identification string SSH-<version>-<software>, in a server's case also after other lines",
+			How:      "the identification string SSH-VERSION-SOFTWARE, in a server's case also after other lines",
 			Confirms: "an identification string from both sides",
 			Limits:   "a flow caught after the version exchange shows nothing",
 			Source:   "RFC 4253 section 4.2",

@@ -169,7 +169,7 @@ func (r *tlsReading) datagrams(facts *Facts, side *Side) (records, over bool, ve
 		if f.kind != helloClient && f.kind != helloServer && f.kind != certificates {
 			continue
 		}
-		if len(f.body) < f.length {
+		if f.offset == 0 && len(f.body) < f.length {
 			if gathered++; gathered > maxGathered {
 				continue
 			}

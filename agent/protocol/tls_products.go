@@ -50,8 +50,8 @@ func leaf(chain [][]byte) (certificate, bool) {
 }
 
 // anydeskTLS: AnyDesk names itself in its certificates, in its ALPN and in its
-// relays' names (nDPI src/lib/protocols/tls.c; measured in the project's
-// captures, docs/protocols.md).
+// relays' names (nDPI src/lib/protocols/tls.c). Its JA4 is that of the OpenSSL
+// 1.0.2 it is linked with, and proves nothing.
 func anydeskTLS(t *TLS) Result {
 	answer := Result{Label: "anydesk", Product: "AnyDesk"}
 	switch {
@@ -61,10 +61,6 @@ func anydeskTLS(t *TLS) Result {
 		answer.Evidence = "TLS ClientHello with ALPN " + clip(t.ALPN[0])
 	case under(t.SNI, "net.anydesk.com"):
 		answer.Evidence = "TLS to AnyDesk's relay " + clip(t.SNI)
-	case t.JA4 == "t12d640500_9197985d2161_a1e935682795", t.JA4 == "t12d550500_168bb377f8c8_a1e935682795",
-		t.JA4 == "t12i640400_9197985d2161_a1e935682795", t.JA4 == "t12i550400_168bb377f8c8_a1e935682795":
-		return Result{State: Suspected, Label: answer.Label, Product: answer.Product,
-			Evidence: "TLS ClientHello with AnyDesk's JA4 " + t.JA4}
 	default:
 		return Result{}
 	}
