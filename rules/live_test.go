@@ -138,3 +138,38 @@ func TestKeyIndex(t *testing.T) {
 		t.Error("found what was not set, or the size is wrong")
 	}
 }
+
+func TestLaterPackAddsOnly(t *testing.T) {
+	first, err := ParseEntities("first.yaml", []byte(company("e", true)+"indicators: [{type: ip, value: 5.6.7.8, confidence: high, sources: [{source: s}]}]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := ParseEntities("second.yaml", []byte("id: e\nname: Other\nkind: person\nsources: [{id: mine, name: Mine}]\nindicators: [{type: ip, value: 5.6.7.9, confidence: high, sources: [{source: mine}]}]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := NewBuilder(Options{})
+	for i, e := range []Entity{first[0], second[0]} {
+		b.Pack(Pack{Name: fmt.Sprint(i)})
+		if err := b.Entity(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Entity(second[0]); err == nil {
+		t.Error("one pack used an id twice")
+	}
+	b.Pack(Pack{Name: "third"})
+	if err := b.Entity(Entity{ID: "e", Test: true}); err == nil {
+		t.Error("a later pack made an entity a test")
+	}
+	set, err := b.Set()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for addr, pack := range map[string]string{"5.6.7.8": "0", "5.6.7.9": "1"} {
+		ms := set.Match(flowTo(addr), testNow)
+		if len(ms) != 1 || ms[0].Entity.Name != "E" || len(ms[0].Designations) != 1 || ms[0].Indicator.Pack != pack {
+			t.Errorf("%s: got %+v", addr, ms)
+		}
+	}
+}

@@ -141,10 +141,16 @@ type Builder struct {
 	set   *Set
 	own   []netip.Prefix
 	seen  map[string]uint32 // content of shared to its index
-	ids   map[string]bool
+	ids   map[string]idUse
 	pack  uint32
 	last  shared
 	lastI uint32
+}
+
+// idUse is where an entity id was used.
+type idUse struct {
+	first int    // entity that used it first
+	pack  uint32 // pack that used it last
 }
 
 // Options of a compilation.
@@ -161,7 +167,7 @@ func NewBuilder(o Options) *Builder {
 		set:  &Set{names: map[IndicatorType]*keyIndex{}, asns: map[uint32]uint32{}},
 		own:  o.Own,
 		seen: map[string]uint32{},
-		ids:  map[string]bool{},
+		ids:  map[string]idUse{},
 	}
 }
 
@@ -179,15 +185,27 @@ func (b *Builder) Pack(p Pack) {
 }
 
 // Entity adds a valid entity with its indicators. More indicators of it may
-// follow through Indicator.
+// follow through Indicator. An id is used once in a pack; a later pack that uses
+// it again adds indicators to the same entity, and changes nothing else of it.
 func (b *Builder) Entity(e Entity) error {
-	if b.ids[e.ID] {
-		return fmt.Errorf("add entity: the id %q is used twice; give each entity its own", e.ID)
-	}
 	if len(b.set.packs) == 0 {
 		return errors.New("add entity: no pack was started")
 	}
-	b.ids[e.ID] = true
+	use, known := b.ids[e.ID]
+	if known {
+		first := &b.set.entities[use.first]
+		if use.pack == b.pack {
+			return fmt.Errorf("add entity: the id %q is used twice; give each entity its own", e.ID)
+		}
+		if first.Test != e.Test {
+			return fmt.Errorf("add entity: packs differ on whether %q is a test; correct the later one", e.ID)
+		}
+		e.Name, e.Kind, e.Designations, e.Owners = first.Name, first.Kind, first.Designations, first.Owners
+	} else {
+		use.first = len(b.set.entities)
+	}
+	use.pack = b.pack
+	b.ids[e.ID] = use
 	indicators := e.Indicators
 	e.Indicators = nil
 	b.set.entities = append(b.set.entities, e)

@@ -7,13 +7,14 @@ import (
 func newRules(env environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rules",
-		Short: "Check, show, test and explain entities and detections",
+		Short: "Check, show, test, explain and import entities and detections",
 	}
 	cmd.AddCommand(
 		newRulesLint(env),
 		newRulesShow(env),
 		newRulesTest(env),
 		newRulesExplain(env),
+		newRulesImport(env),
 	)
 	return cmd
 }

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"sallyport/rules"
+	"sallyport/rules/feed"
+)
+
+// importOptions are the flags of rules import.
+type importOptions struct {
+	output, entity         string
+	confidence, hash       string
+	programmes             []string
+	basic, token, key, ca  string
+	allowPlainHTTP, forced bool
+}
+
+func newRulesImport(env environment) *cobra.Command {
+	var o importOptions
+	cmd := &cobra.Command{
+		Use:   "import KIND FILE|URL -o FILE.yaml",
+		Short: "Turn a feed into an entity file",
+		Long:  importHelp(),
+		Args:  cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.run(cmd.Context(), env, args[0], args[1])
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&o.output, "output", "o", "", "`FILE` to write; one that is there is replaced, unless the new set is under half of it")
+	f.StringVar(&o.entity, "entity", "", "`NAME` or id of the entity that values of a plain list are tied to")
+	f.StringVar(&o.confidence, "confidence", "", "low, medium or high, for rows that state none (default low)")
+	f.StringVar(&o.hash, "type", "", "what hashes are, where the format does not say (ja3, tls_cert_sha1, ...)")
+	f.StringSliceVar(&o.programmes, "programme", nil, "of an OFAC list: only entries under this `TAG` (repeatable)")
+	f.StringVar(&o.basic, "basic-file", "", "`FILE` that holds user:password")
+	f.StringVar(&o.token, "token-file", "", "`FILE` that holds a bearer token")
+	f.StringVar(&o.key, "key-file", "", "`FILE` that holds a MISP key")
+	f.StringVar(&o.ca, "ca-file", "", "`FILE` of the authorities to trust, PEM")
+	f.BoolVar(&o.allowPlainHTTP, "insecure", false, "allow http:// to other hosts")
+	f.BoolVar(&o.forced, "force", false, "replace the file even by an empty or much smaller set")
+	if err := cmd.MarkFlagRequired("output"); err != nil {
+		panic(err) // the flag is defined above
+	}
+	return cmd
+}
+
+func importHelp() string {
+	var b strings.Builder
+	b.WriteString("Turn a feed into an entity file. Every row that cannot be used is counted and\nshown with its line and the reason. Kinds:\n\n")
+	for _, i := range feed.Importers() {
+		fmt.Fprintf(&b, "  %-10s %s\n", i.Kind, i.Doc)
+	}
+	b.WriteString("\nExit status: 0 written, 2 error; rejected rows are no error.")
+	return b.String()
+}
+
+func (o *importOptions) run(ctx context.Context, env environment, kind, from string) error {
+	entity, err := entityFor(o.entity)
+	if err != nil {
+		return err
+	}
+	client := feed.DefaultClientConfig()
+	client.BasicFile, client.TokenFile, client.KeyFile, client.CAFile, client.Insecure = o.basic, o.token, o.key, o.ca, o.allowPlainHTTP
+	result, err := feed.Import(ctx, feed.Request{
+		Kind: kind, From: from, Entity: entity, Confidence: rules.Confidence(o.confidence),
+		Type: rules.IndicatorType(o.hash), Programmes: o.programmes, Client: client,
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := result.Report.WriteTo(env.stderr); err != nil {
+		return fmt.Errorf("print report: %w", err)
+	}
+	if err := replaceEntities(o.output, result.Entities, o.forced); err != nil {
+		return fmt.Errorf("write %s: %w", o.output, err)
+	}
+	_, err = fmt.Fprintf(env.stdout, "%s: %d entities, %d indicators\n", plain(o.output), len(result.Entities), feed.Count(result.Entities)-len(result.Entities))
+	return err
+}
+
+// entityFor finds the entity that ships under a name, or makes one of that name
+// without a designation: nobody may be made to look listed by an import.
+func entityFor(name string) (rules.Entity, error) {
+	if name == "" {
+		return rules.Entity{}, nil
+	}
+	entities, err := rules.Shipped()
+	if err != nil {
+		return rules.Entity{}, err
+	}
+	if e := findEntity(entities, name); e != nil {
+		return rules.Entity{ID: e.ID, Name: e.Name, Kind: e.Kind}, nil
+	}
+	id := strings.Trim(strings.Map(func(r rune) rune {
+		if (r >= 'a' && r <= 'z') || (r >= '0' && r <= '9') {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(name)), "-")
+	if id == "" {
+		return rules.Entity{}, fmt.Errorf("no id can be made of the entity name %q: use Latin letters or digits", name)
+	}
+	return rules.Entity{ID: id, Name: name, Kind: rules.KindOrganisation}, nil
+}
+
+// replaceEntities writes the file whole or not at all.
+func replaceEntities(path string, entities []rules.Entity, forced bool) error {
+	before, err := rules.Load(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !forced {
+		return fmt.Errorf("read what it holds now: %w", err)
+	}
+	if err := feed.CheckSize(feed.Count(before), feed.Count(entities), forced); err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	if err := feed.Write(&b, entities); err != nil {
+		return err
+	}
+	file, err := os.CreateTemp(filepath.Dir(path), ".import-*.yaml")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name()) // a no-op once renamed
+	_, err = file.Write(b.Bytes())
+	if err := errors.Join(err, file.Chmod(0o644), file.Sync(), file.Close()); err != nil {
+		return err
+	}
+	return os.Rename(file.Name(), path)
+}
