@@ -77,6 +77,9 @@ func (d *Decoder) Decode(link Link, data []byte, length int, at time.Time) (*Pac
 	if err != nil {
 		return nil, err
 	}
+	if typ == gopacket.LayerTypeZero {
+		return nil, ErrNotIP
+	}
 	return d.decode(d.parser(typ), data, missing, at)
 }
 
@@ -124,6 +127,7 @@ func (d *Decoder) decode(parser *gopacket.DecodingLayerParser, data []byte, miss
 // run lets gopacket's parser go from its first layer to the IP header, into p.
 func (d *Decoder) run(parser *gopacket.DecodingLayerParser, data []byte, missing int, p *Packet, way *path) error {
 	d.ip.packet, d.ip.wire = p, missing
+	d.decoded = d.decoded[:0] // a parser without its first layer does not
 	err := parser.DecodeLayers(data, &d.decoded)
 	if err != nil {
 		if err == errUnsupported {

@@ -190,11 +190,17 @@ func TestDecodeRefuses(t *testing.T) {
 		{"header longer than packet", LinkRaw, join([]byte{0x4f}, ip4(6, 0, nil)[1:]), ErrMalformed},
 		{"PPPoE discovery", LinkEthernet, eth(0x8863, []byte{0x11, 9, 0, 0, 0, 4, 1, 1, 0, 0}), ErrNotIP},
 		{"encrypted 802.11", LinkIEEE80211, join([]byte{0x08, 0x41}, make([]byte, 40)), ErrNotIP},
+		{"raw, no IP version", LinkRaw, make([]byte, 40), ErrNotIP},
+		{"unknown EtherType", LinkSLL2, join(be16(0x9999), make([]byte, 40)), ErrNotIP},
 		{"unknown link", 147, make([]byte, 40), linkError(147)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if _, err := NewDecoder().Decode(tt.link, tt.frame, len(tt.frame), time.Time{}); !errors.Is(err, tt.want) {
+			d := NewDecoder()
+			if _, err := d.Decode(LinkRaw, ip4(6, 0, tcp("before")), 46, time.Time{}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := d.Decode(tt.link, tt.frame, len(tt.frame), time.Time{}); !errors.Is(err, tt.want) {
 				t.Errorf("got %v, want %v", err, tt.want)
 			}
 		})
