@@ -13,10 +13,10 @@ import (
 )
 
 // try connects and gives up after a while.
-func try(t *testing.T, n testenv.Netns, network, address string) {
+func try(t *testing.T, n testenv.Netns, network, address string, patience time.Duration) {
 	t.Helper()
 	n.Do(t, func() {
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		if conn, err := (&net.Dialer{}).DialContext(ctx, network, address); err == nil {
 			conn.Close()
@@ -40,7 +40,11 @@ func TestOutcomeOfConnect(t *testing.T) {
 		} {
 			t.Run(fmt.Sprintf("%s/%d", host, port), func(t *testing.T) {
 				remote := netip.AddrPortFrom(netip.MustParseAddr(host), uint16(port))
-				try(t, client, "tcp", remote.String())
+				wait := patience // an answer comes
+				if want != rules.OutcomeRefused {
+					wait = 300 * time.Millisecond
+				}
+				try(t, client, "tcp", remote.String(), wait)
 				r := h.record(t, "close", func(r *FlowRecord) bool { return r.Kind == RecordClose && r.Remote == remote })
 				if r.Outcome != want || r.Direction != rules.Outbound || !isSelf(r.Owner) || r.Owner.Attribution != rules.AttributionExact {
 					t.Errorf("record %+v, want %s", r, want)
@@ -108,9 +112,9 @@ func TestConnectWithoutSendingIsNoFlow(t *testing.T) {
 	_, h := start(t, nil)
 	client, _ := testenv.Pair(t)
 	quiet := netip.MustParseAddrPort("198.18.0.2:1010")
-	try(t, client, "udp", quiet.String())
+	try(t, client, "udp", quiet.String(), patience)
 	marker := netip.MustParseAddrPort("198.18.0.2:1011")
-	try(t, client, "tcp", marker.String())
+	try(t, client, "tcp", marker.String(), patience)
 	h.record(t, "marker", func(r *FlowRecord) bool { return r.Kind == RecordClose && r.Remote == marker })
 	if r := h.all(func(r *FlowRecord) bool { return r.Remote == quiet }); len(r) > 0 {
 		t.Errorf("records %+v", r)
