@@ -97,17 +97,20 @@ func newSiteIn(t *testing.T, agentState, agentYAML string) *site {
 	return s
 }
 
-const collectorYAML = `state_dir: %s
-agents:
-  listen: %s
-people:
-  listen: %s
-health:
-  listen: %s
-export:
+const collectorYAML = `state_dir: %[1]s
+url: https://%[2]s
+listen:
+  agents: %[2]s
+  people: %[3]s
+  health: %[4]s
+identity:
+  names: [127.0.0.1]
+exporters:
   - name: file
-    file:
-      path: %s
+    type: file
+    format: json
+    filter: {test: true}
+    settings: {path: %[5]s}
 `
 
 const agentYAMLFrame = `state_dir: %s

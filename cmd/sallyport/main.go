@@ -60,9 +60,15 @@ func newRoot(env environment) *cobra.Command {
 	root.SetOut(env.stdout)
 	root.SetErr(env.stderr)
 	root.AddCommand(
+		newAgent(env),
 		newCheck(env),
-		newReplay(env, nil),
+		newDoctor(env),
+		newEnrol(env),
+		newReload(env),
+		newReplay(env, captureFindings),
 		newRules(env),
+		newSelftest(env),
+		newStatus(env),
 		newVersion(env),
 	)
 	return root

@@ -1,0 +1,264 @@
+package agent
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sallyport/agent/capture"
+	"sallyport/agent/flow"
+	"sallyport/agent/naming"
+	"sallyport/agent/protocol"
+	"sallyport/agent/sensor"
+	"sallyport/rules"
+)
+
+// settleTime is how long a flow with an attributed remote may stay without an
+// identification before it is reported as a mere contact.
+const settleTime = 3 * time.Second
+
+// Queue sizes, in observations. Attributed flows have a queue of their own: a
+// burst of ordinary flows never pushes one out.
+const (
+	ordinaryQueue   = 4096
+	attributedQueue = 4096
+)
+
+// Reasons of drops between the flow table and the judge.
+const (
+	dropOrdinary   = "observation_queue_full"
+	dropAttributed = "attributed_queue_full"
+)
+
+// observed is what leaves the flow table: one flow as it stands.
+type observed struct {
+	o        rules.Observation
+	owner    sensor.OwnerRef
+	last     bool // the flow has ended
+	packets  []flow.EvidencePacket
+	withheld bool
+}
+
+// pipeline feeds the flow table and carries what comes out of it to the judge.
+// Several sensors may feed it; the table, which is set once by its maker, is
+// behind one lock.
+type pipeline struct {
+	host  string
+	live  *rules.Live
+	names *naming.Table
+
+	mu      sync.Mutex
+	table   *flow.Table
+	waiting map[*flow.Flow]time.Time // attributed, not yet reported, and until when
+	garbled uint64                   // packets that could not be decoded
+	current sensor.Sensor            // whose call is being handled
+
+	hand func(observed, bool) // to the judge; true: the flow is attributed
+}
+
+// newPipeline makes a pipeline that hands its observations to hand.
+func newPipeline(host string, live *rules.Live, names *naming.Table, hand func(observed, bool)) *pipeline {
+	return &pipeline{
+		host: host, live: live, names: names, hand: hand,
+		waiting: map[*flow.Flow]time.Time{},
+	}
+}
+
+// queues stand between the pipeline of a live host and the judge.
+type queues struct {
+	attributed, ordinary chan observed
+	dropped              [2]atomic.Uint64 // of ordinary, of attributed
+}
+
+func newQueues() *queues {
+	return &queues{attributed: make(chan observed, attributedQueue), ordinary: make(chan observed, ordinaryQueue)}
+}
+
+// put never waits: the sensors behind it must not.
+func (q *queues) put(item observed, attributed bool) {
+	to, dropped := q.ordinary, &q.dropped[0]
+	if attributed {
+		to, dropped = q.attributed, &q.dropped[1]
+	}
+	select {
+	case to <- item:
+	default:
+		dropped.Add(1)
+	}
+}
+
+func (q *queues) close() {
+	close(q.attributed)
+	close(q.ordinary)
+}
+
+func (q *queues) drops() map[string]uint64 {
+	return map[string]uint64{dropOrdinary: q.dropped[0].Load(), dropAttributed: q.dropped[1].Load()}
+}
+
+// tick expires idle flows and reports those that waited long enough.
+func (p *pipeline) tick(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.table.Expire(now)
+	for f, until := range p.waiting {
+		if now.After(until) {
+			delete(p.waiting, f)
+			p.push(f, false)
+		}
+	}
+}
+
+// finish closes every flow.
+func (p *pipeline) finish() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.table.Close()
+}
+
+// Flow implements flow.Sink: a flow is reported when its identification is
+// settled, at intervals when it is long, and when it ends.
+func (p *pipeline) Flow(f *flow.Flow, e flow.Event) {
+	switch e {
+	case flow.Opened:
+		p.notice(f)
+	case flow.Identified:
+		p.notice(f)
+		if f.Result.State == protocol.Confirmed && !protocol.Internal(f.Result.Label) {
+			p.report(f)
+		}
+	case flow.Decided:
+		p.report(f)
+		p.done(f)
+	case flow.Updated:
+		p.report(f)
+	case flow.Closed:
+		delete(p.waiting, f)
+		p.push(f, true)
+	}
+}
+
+// notice starts the wait of a flow that has turned out to be attributed.
+func (p *pipeline) notice(f *flow.Flow) {
+	if f.Kept() || !p.isAttributed(f) {
+		return
+	}
+	f.Keep()
+	p.waiting[f] = f.Last.Add(settleTime)
+}
+
+func (p *pipeline) report(f *flow.Flow) {
+	delete(p.waiting, f)
+	p.push(f, false)
+}
+
+// done tells the sensor that no more of the flow's packets are wanted.
+func (p *pipeline) done(f *flow.Flow) {
+	if p.current != nil && !f.Wanted() {
+		p.current.Done(f.Key)
+	}
+}
+
+// isAttributed says whether something of the flow meets an indicator, as far as
+// it is known before enrichment.
+func (p *pipeline) isAttributed(f *flow.Flow) bool {
+	o := rules.Observation{Last: f.Last}
+	o.Remote = rules.Endpoint{Addr: f.Remote().Addr(), Port: f.Remote().Port()}
+	if asked := f.Socket.Asked; asked.IsValid() {
+		o.RemoteAsked = &rules.Endpoint{Addr: asked.Addr(), Port: asked.Port()}
+	}
+	o.Names = p.names.Names(f.Key.Netns, f.Remote().Addr(), f.Last)
+	if t := f.Facts.TLS; t != nil {
+		o.TLS = &rules.TLSFacts{SNI: t.SNI}
+	}
+	return len(p.live.Set().Match(&o, f.Last)) > 0
+}
+
+// push hands the flow as it stands to the judge.
+func (p *pipeline) push(f *flow.Flow, last bool) {
+	item := observed{o: f.Observation(p.host), owner: f.Owner, last: last}
+	item.o.Closed = last
+	item.o.Names = append(item.o.Names, p.names.Names(f.Key.Netns, f.Remote().Addr(), f.Last)...)
+	if f.Kept() || !protocol.Internal(f.Result.Label) {
+		item.packets, item.withheld = f.Evidence()
+	}
+	p.hand(item, f.Kept())
+}
+
+// DNS implements flow.Sink: answers bind names to addresses, and a query for an
+// attributed name is an observation of its own.
+func (p *pipeline) DNS(f *flow.Flow, fromClient bool, message []byte, at time.Time) {
+	queries := p.names.DNS(f.Key.Netns, f.Owner.CgroupID, !fromClient, message, at)
+	if !fromClient {
+		return
+	}
+	for _, q := range queries {
+		o := rules.Observation{Query: q.Name, Last: at}
+		if len(p.live.Set().Match(&o, at)) == 0 {
+			continue
+		}
+		f.Keep()
+		item := observed{o: f.Observation(p.host), owner: f.Owner}
+		item.o.Query = q.Name
+		item.o.First, item.o.Last = at.UTC(), at.UTC()
+		item.packets, item.withheld = f.Evidence()
+		p.hand(item, true)
+	}
+}
+
+// counters gives what the table did and dropped.
+func (p *pipeline) counters() (c flow.Counters, garbled uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.table.Counters(), p.garbled
+}
+
+// feed is one sensor's way into the pipeline.
+type feed struct {
+	*pipeline
+	from    sensor.Sensor
+	decoder *capture.Decoder
+	process func(*sensor.ProcessEvent)
+}
+
+// Packet implements sensor.Handler.
+func (f *feed) Packet(in *sensor.Packet) {
+	p, err := f.decoder.DecodeIP(in.Data, in.Length, in.Time)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err != nil {
+		f.garbled++
+		return
+	}
+	f.current = f.from
+	f.table.Packet(p, &flow.Meta{
+		Key: in.Flow, Out: in.Out, HasDirection: true, Listener: in.Listener, Owner: in.Owner, Sensor: f.from.Name(),
+	})
+}
+
+// Record implements sensor.Handler.
+func (f *feed) Record(r *sensor.FlowRecord) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.current = f.from
+	f.table.Record(r)
+}
+
+// Process implements sensor.Handler.
+func (f *feed) Process(e *sensor.ProcessEvent) {
+	if f.process != nil {
+		f.process(e)
+	}
+}
+
+var _ sensor.Handler = (*feed)(nil)
+
+// prefixesOf lists what the kernel's trie should hold.
+func prefixesOf(s *rules.Set) []netip.Prefix {
+	var out []netip.Prefix
+	for p := range s.Prefixes() {
+		out = append(out, p)
+	}
+	return out
+}

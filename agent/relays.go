@@ -1,0 +1,95 @@
+package agent
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+
+	"sallyport/agent/sensor"
+	"sallyport/rules"
+)
+
+// maxRelays bounds the processes remembered as relays.
+const maxRelays = 1024
+
+// Intermediaries: what a process relays for others. The true client of its own
+// flows is unknown.
+const (
+	relayProxy    = "proxy"
+	relayResolver = "resolver"
+)
+
+// dnsPort is where resolvers answer (RFC 1035 section 4.2).
+const dnsPort = 53
+
+// relays remembers which processes accept requests for others: HTTP CONNECT,
+// SOCKS, DNS. Their own outbound flows are marked, since the client behind them
+// cannot be joined.
+type relays struct {
+	mu   sync.Mutex
+	what map[sensor.ProcessRef]string
+	full uint64 // relays not remembered
+}
+
+func newRelays() *relays { return &relays{what: map[sensor.ProcessRef]string{}} }
+
+// mark learns from an inbound flow and marks an outbound one.
+func (r *relays) mark(o *rules.Observation, owner sensor.OwnerRef) {
+	if owner.Process == (sensor.ProcessRef{}) {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if kind := relayed(o); kind != "" {
+		r.learn(owner.Process, kind)
+	}
+	kind, ok := r.what[owner.Process]
+	if !ok {
+		return
+	}
+	o.Owner.Intermediary = kind
+	if o.Direction == rules.Outbound {
+		o.Notes = append(o.Notes, "client unknown: the owner relays for others as a "+kind)
+	}
+}
+
+// learn makes room by forgetting anyone: a relay that still works is learnt
+// again from its next request.
+func (r *relays) learn(p sensor.ProcessRef, kind string) {
+	if _, known := r.what[p]; !known && len(r.what) >= maxRelays {
+		for other := range r.what {
+			delete(r.what, other)
+			r.full++
+			break
+		}
+	}
+	r.what[p] = kind
+}
+
+// relayed says what an inbound flow asks its owner to relay.
+func relayed(o *rules.Observation) string {
+	switch {
+	case o.Direction != rules.Inbound:
+		return ""
+	case o.Hidden != nil && o.Hidden.By != "proxy_header":
+		return relayProxy
+	case o.Local.Port == dnsPort && o.Outcome == rules.OutcomeData:
+		return relayResolver
+	}
+	return ""
+}
+
+// seen lists the relays in words, for doctor.
+func (r *relays) seen(process func(sensor.ProcessRef) (sensor.Process, bool)) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []string
+	for ref, kind := range r.what {
+		p, ok := process(ref)
+		if ok && p.Exited.IsZero() {
+			out = append(out, fmt.Sprintf("%s (pid %d) is a %s", p.Executable, ref.PID, kind))
+		}
+	}
+	slices.Sort(out)
+	return out
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/hashicorp/go-hclog"
+
+	"sallyport/agent"
+	"sallyport/agent/flow"
+	"sallyport/rules"
+)
+
+// printFinding prints a finding for a person. What came from the wire is shown
+// without control characters.
+func printFinding(w io.Writer, f *rules.Finding) error {
+	o := &f.Observation
+	p := &linePrinter{w: w}
+	test := ""
+	if f.Test {
+		test = " [test]"
+	}
+	p.line("%s%s", visible(f.Title), test)
+	p.line("  severity   %s, confidence %s (a lead, not a verdict)", f.Severity, f.Confidence)
+	p.line("  flow       %s %s %s:%d -> %s:%d, %s", o.Direction, o.Transport, o.Local.Addr, o.Local.Port, o.Remote.Addr, o.Remote.Port, o.Outcome)
+	if o.RemoteAsked != nil {
+		p.line("  asked for  %s:%d", o.RemoteAsked.Addr, o.RemoteAsked.Port)
+	}
+	if id := o.Identification; id.Protocol != "none" {
+		p.line("  protocol   %s, %s: %s", id.Protocol, id.State, visible(id.Evidence))
+	}
+	p.line("  owner      %s", visible(ownerLine(&o.Owner)))
+	for i := range f.Matches {
+		p.line("  match      %s", visible(f.Matches[i].Statement))
+	}
+	for _, why := range f.Why {
+		p.line("  why        %s", visible(why))
+	}
+	p.line("  seen       %s to %s, %d flows", f.First.Format(time.RFC3339), f.Last.Format(time.RFC3339), f.Count)
+	p.line("  id         %s revision %d", f.ID, f.Revision)
+	return p.err
+}
+
+func ownerLine(o *rules.Owner) string {
+	if o.Process == nil {
+		return "unknown"
+	}
+	name := o.Process.Executable
+	if name == "" {
+		name = o.Process.Name
+	}
+	text := fmt.Sprintf("%s, pid %d, user %s (%s)", name, o.Process.PID, o.Process.User, o.Attribution)
+	if c := o.Container; c != nil && c.ID != "" {
+		text += ", container " + c.ID
+	}
+	return text
+}
+
+// visible replaces what would command a terminal.
+func visible(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == unicode.ReplacementChar {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// captureFindings is the findingsSink of a build with rules.
+func captureFindings(ctx context.Context, captureName, format string, out io.Writer) (replaySink, error) {
+	cfg, err := loadConfig("")
+	if err != nil {
+		return nil, err
+	}
+	cfg.Host = captureName
+	r, err := agent.NewReplay(ctx, cfg, version, hclog.NewNullLogger())
+	if err != nil {
+		return nil, err
+	}
+	return &findingPrinter{r, captureName, format, out}, nil
+}
+
+type findingPrinter struct {
+	*agent.Replay
+	capture, format string
+	out             io.Writer
+}
+
+var _ flow.Sink = (*findingPrinter)(nil)
+
+// Done prints the capture's findings.
+func (p *findingPrinter) Done() error {
+	encoder := json.NewEncoder(p.out)
+	for _, f := range p.Findings() {
+		f.Observation.Capture = p.capture
+		err := error(nil)
+		if p.format == "json" {
+			err = encoder.Encode(f)
+		} else {
+			err = printFinding(p.out, &f)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
