@@ -63,7 +63,8 @@ func LoadApprovedTools(file string) (*ApprovedTools, error) {
 	return &tools, loadExceptions(file, &tools, func() []defect { return tools.defects() })
 }
 
-func loadExceptions(file string, into any, check func() []defect) error {
+func loadExceptions(file string, into any, check func() []defect) (err error) {
+	defer guard(file, &err)
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return fmt.Errorf("load exceptions: %w", err)

@@ -19,7 +19,8 @@ const (
 // ParseEntities reads the entities of one file, strictly: an unknown key, a
 // value in another spelling, a source that is not declared are faults. file
 // is its name in them. The error is Faults, every fault found.
-func ParseEntities(file string, data []byte) ([]Entity, error) {
+func ParseEntities(file string, data []byte) (entities []Entity, err error) {
+	defer guard(file, &err)
 	if err := checkBounds(file, data); err != nil {
 		return nil, err
 	}
@@ -27,7 +28,6 @@ func ParseEntities(file string, data []byte) ([]Entity, error) {
 	if err != nil {
 		return nil, Faults{yamlFault(file, err)}
 	}
-	var entities []Entity
 	var faults Faults
 	for _, doc := range parsed.Docs {
 		if doc.Body == nil {
@@ -61,6 +61,18 @@ func parseEntity(file string, body ast.Node) (*Entity, Faults) {
 		return nil, faults
 	}
 	return &entity, nil
+}
+
+// guard turns a panic of the YAML library, which some broken files cause, into
+// a fault of the file.
+func guard(file string, err *error) {
+	if r := recover(); r != nil {
+		*err = Faults{panicFault(file, r)}
+	}
+}
+
+func panicFault(file string, r any) Fault {
+	return Fault{File: file, Line: 1, Column: 1, Message: fmt.Sprintf("the file cannot be read as YAML (%v)", r), Remedy: "check its tags, lists and indentation"}
 }
 
 // locate gives each defect its place.
