@@ -16,8 +16,8 @@ func globalprotect() Detector {
 	}
 }
 
-// gpMagic starts each frame of the tunnel: magic, EtherType, length, 8 bytes of
-// kind. gpStart is the server's consent.
+// gpMagic starts each frame of the tunnel: magic, EtherType, length, two
+// little-endian words, 1 and 0, which a keep-alive has as 0 and 0. gpStart is the server's consent.
 const (
 	gpMagic = "\x1a\x2b\x3c\x4d"
 	gpStart = "START_TUNNEL"
@@ -30,8 +30,14 @@ func gpFrame(b []byte) bool {
 	if len(b) < 16 || !starts(b, gpMagic) {
 		return false
 	}
-	kind := int(b[4])<<8 | int(b[5])
-	return kind == 0 || kind == 0x0800 || kind == 0x86dd
+	kind, n := int(b[4])<<8|int(b[5]), int(b[6])<<8|int(b[7])
+	switch head := string(b[8:16]); kind {
+	case 0: // keep-alive
+		return n == 0 && head == "\x00\x00\x00\x00\x00\x00\x00\x00"
+	case 0x0800, 0x86dd:
+		return n >= 20 && head == "\x01\x00\x00\x00\x00\x00\x00\x00"
+	}
+	return false
 }
 
 func lookGlobalProtect(f *Flow) Result {

@@ -23,7 +23,7 @@ func greetings() [7]greeting {
 		{"Citrix ICA", "\x7f\x7fICA\x00", "\x7f\x7fICA\x00", nil, "ICA greeting"},
 		{"Citrix CGP", "\x1aCGP/01", "\x1aCGP/01", nil, "CGP greeting"},
 		{"NoMachine", "NXSH-", "NXD-", nxBanner, "NX banner"},
-		{"Radmin", "\x01\x00\x00\x00\x01\x00\x00\x00\x08\x08", "\x01\x00\x00\x00\x25", nil, "Radmin 3 greeting"},
+		{"Radmin", "\x01\x00\x00\x00\x01\x00\x00\x00\x08\x08", "\x01\x00\x00\x00\x25", radminCommand, "Radmin 3 greeting"},
 		{"SPICE", "REDQ\x02\x00\x00\x00", "REDQ\x02\x00\x00\x00", nil, "SPICE link message"},
 		{"Apache Guacamole", "6.select,", "4.args,", nil, "Guacamole instruction"},
 		{"DameWare Mini Remote Control", "\x30\x11\x00\x00\x00\x00\x00\x00", "\x30\x11\x00\x00\x00\x00\x00\x00", damewareVersion, "DameWare version message"},
@@ -96,6 +96,9 @@ func nxBanner(b []byte) bool {
 	}
 	return false
 }
+
+// radminCommand wants the command 8 behind length and check sum.
+func radminCommand(b []byte) bool { return len(b) >= 10 && b[9] == 8 }
 
 // damewareVersion wants a double of 1 to 32 at offset 8.
 func damewareVersion(b []byte) bool {

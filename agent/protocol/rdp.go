@@ -107,7 +107,8 @@ func lookRDP(f *Flow) Result {
 			return answer
 		}
 	}
-	if c, s := f.Client.Stream, f.Server.Stream; x224Code(c) == x224Confirm || x224Code(s) == x224Request {
+	if c, s := f.Client.Stream, f.Server.Stream; x224Code(c) == x224Confirm || x224Code(s) == x224Request ||
+		mcsChoice(c) == mcsIndication || mcsChoice(s) == mcsSend {
 		client, server = server, client // a capture of one direction, or of a flow already open
 	}
 	c, s := readRDPSide(client, x224Request), readRDPSide(server, x224Confirm)

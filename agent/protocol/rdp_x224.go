@@ -144,14 +144,28 @@ func readMCSConnect(rest []byte, tag, key string, bare rdpSide) rdpSide {
 	return rdpSide{proof: rdpCertain, evidence: bare.evidence + ", then MCS connect with RDP's " + key}
 }
 
+// Choices of the T.125 DomainMCSPDU that carry data, section 7 (PER: the high
+// six bits of the first byte).
+const (
+	mcsSend       = 25 // Send Data Request, by the client
+	mcsIndication = 26 // Send Data Indication, by the server
+)
+
+// mcsChoice peeks at the choice of the first data TPDU.
+func mcsChoice(b []byte) byte {
+	if x224Code(b) != x224Data || len(b) < 8 {
+		return 0
+	}
+	return b[7] >> 2
+}
+
 // readMCSData reads X.224 data of a flow caught in the middle: T.125 domain
-// PDUs Send Data Request (25) of the client and Indication (26) of the server,
-// with their channel and a priority of "high, begin and end" as RDP sends them
+// PDUs with their channel and a priority of "high, begin and end" as RDP sends them
 // ([MS-RDPBCGR] 3.2.5.3); or a whole connect PDU.
 func readMCSData(user []byte, want byte) rdpSide {
-	tag, key, choice := mcsConnectInitial, "Duca", byte(25)
+	tag, key, choice := mcsConnectInitial, "Duca", byte(mcsSend)
 	if want == x224Confirm {
-		tag, key, choice = mcsConnectResponse, "McDn", 26
+		tag, key, choice = mcsConnectResponse, "McDn", mcsIndication
 	}
 	if starts(user, tag) && bytes.Contains(user, []byte(key)) {
 		return rdpSide{proof: rdpCertain, evidence: "MCS connect with RDP's " + key}

@@ -74,6 +74,8 @@ func rdpCases() []remoteCase {
 			server: one(negotiation(0xd0, 2, 0, 1)), label: "rdp", state: Confirmed},
 		{name: "T.125 data in the middle", client: one(unhex("03 00 00 10 02 f0 80 64 00 06 03 eb 70 02 00 00")), server: one(unhex("03 00 00 10 02 f0 80 68 00 01 03 eb 70 02 00 00")),
 			label: "rdp", state: Suspected, evidence: "T.125"},
+		{name: "T.125 data, the server seen first", client: one(unhex("03 00 00 10 02 f0 80 68 00 01 03 eb 70 02 00 00")), server: one(unhex("03 00 00 10 02 f0 80 64 00 06 03 eb 70 02 00 00")),
+			label: "rdp", state: Suspected, evidence: "T.125"},
 		{name: "Hyper-V preconnection, then TLS", client: one(unhex("12 00 00 00 00 00 00 00 02 00 00 00 00 00 00 00 00 00") + unhex("16 03 01 00 05 01 00 00 01 00")), server: one(unhex("16 03 03 00 04 0e 00 00 00")),
 			label: "rdp", product: "Hyper-V", state: Confirmed, evidence: "preconnection"},
 		{name: "preconnection, then X.224", client: one(unhex("10 00 00 00 00 00 00 00 01 00 00 00 2a 00 00 00") + unhex(crTLS)), server: one(negotiation(0xd0, 2, 0, 1)),
