@@ -20,17 +20,26 @@ const (
 	softEtherReach    = 3 // datagrams back: order may be lost, and kinds alternate
 )
 
-// softEtherChain says whether IVs in the datagrams of a side are announced by
-// the ones before. head is what stands in front of each, such as an ICMP header.
+// softEtherLinked says whether the last datagram's IV was announced by one of
+// those before it. head is what stands in front of each, such as an ICMP header.
+func softEtherLinked(datagrams [][]byte, head int) bool {
+	last := len(datagrams) - 1
+	if last < 1 || len(datagrams[last]) < head+softEtherShortest {
+		return false
+	}
+	for i := max(0, last-softEtherReach); i < last; i++ {
+		if len(datagrams[i]) >= head+softEtherShortest && softEtherFollows(datagrams[i][head:], datagrams[last][head:]) {
+			return true
+		}
+	}
+	return false
+}
+
+// softEtherChain says whether any datagram of a side is linked to one before.
 func softEtherChain(s *Side, head int) bool {
-	for j := 1; j < len(s.Datagrams); j++ {
-		for i := max(0, j-softEtherReach); i < j; i++ {
-			if len(s.Datagrams[i]) < head+softEtherShortest || len(s.Datagrams[j]) < head+softEtherShortest {
-				continue
-			}
-			if softEtherFollows(s.Datagrams[i][head:], s.Datagrams[j][head:]) {
-				return true
-			}
+	for n := len(s.Datagrams); n > 1; n-- {
+		if softEtherLinked(s.Datagrams[:n], head) {
+			return true
 		}
 	}
 	return false
@@ -40,12 +49,9 @@ func softEtherChain(s *Side, head int) bool {
 // themselves do not count: both must look random as a whole, the IV must stand in
 // each once, and what surrounds it must differ.
 func softEtherFollows(a, b []byte) bool {
-	if !dense(a) || !dense(b) {
-		return false
-	}
-	return softEtherAnnounced(a, b, softEtherIV2, 0, softEtherIV2) ||
+	return (softEtherAnnounced(a, b, softEtherIV2, 0, softEtherIV2) ||
 		softEtherAnnounced(a, b, softEtherIV1, 0, softEtherIV1) ||
-		softEtherAnnounced(a, b, softEtherIV1, softEtherSign, softEtherAnywhere)
+		softEtherAnnounced(a, b, softEtherIV1, softEtherSign, softEtherAnywhere)) && dense(a) && dense(b)
 }
 
 const (

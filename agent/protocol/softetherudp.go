@@ -57,7 +57,10 @@ func readSoftEther(s *Side) (e softEtherSide) {
 			e.other++
 		}
 	}
-	e.chain = e.other > 1 && softEtherChain(s, 0)
+	if e.other > 1 {
+		// While datagrams come, the last is enough; before giving up, all count.
+		e.chain = softEtherLinked(s.Datagrams, 0) || e.other >= softEtherPatience && softEtherChain(s, 0)
+	}
 	return e
 }
 
