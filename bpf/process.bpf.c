@@ -100,7 +100,7 @@ static __always_inline void read_cgroup(struct exec_event *e, struct task_struct
 static __always_inline void read_args(struct exec_event *e, struct task_struct *task)
 {
 	unsigned long start = BPF_CORE_READ(task, mm, arg_start), end = BPF_CORE_READ(task, mm, arg_end);
-	__u32 n = end - start;
+	__u32 n = end - start, last;
 
 	if (end <= start)
 		return;
@@ -108,8 +108,9 @@ static __always_inline void read_args(struct exec_event *e, struct task_struct *
 		n = ARGS_BYTES;
 		e->args_cut = 1;
 	}
-	asm volatile("" : "+r"(n));
-	if (n - 1 >= ARGS_BYTES || bpf_probe_read_user(e->args, n, (void *)start))
+	last = n - 1;
+	asm volatile("" : "+r"(last));
+	if (last >= ARGS_BYTES || bpf_probe_read_user(e->args, last + 1, (void *)start))
 		return;
 	e->args_length = n;
 }

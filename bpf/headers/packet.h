@@ -162,6 +162,7 @@ static __always_inline int copy_sized(struct __sk_buff *skb, struct flow *f, str
 				      const struct headers *h, __u8 flags, __u32 length, const __u32 room)
 {
 	struct packet_event *e = bpf_ringbuf_reserve(&records, sizeof(*e) + room, 0);
+	__u32 last;
 
 	if (!e) {
 		count(LOST_RING);
@@ -180,8 +181,9 @@ static __always_inline int copy_sized(struct __sk_buff *skb, struct flow *f, str
 	e->pad = 0;
 	if (length > room)
 		length = room;
-	asm volatile("" : "+r"(length));
-	if (length - 1 >= room || bpf_skb_load_bytes(skb, 0, e->data, length)) {
+	last = length - 1;
+	asm volatile("" : "+r"(last)); /* 5.10 and its like learn the range of this only */
+	if (last >= room || bpf_skb_load_bytes(skb, 0, e->data, last + 1)) {
 		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
 		count(LOST_HEADER);
 		return 0;
