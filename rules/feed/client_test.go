@@ -213,3 +213,39 @@ func TestMissingFile(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestMISPFeedOverHTTP(t *testing.T) {
+	const uuid = "11111111-2222-3333-4444-555555555555"
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/feed/manifest.json":
+			fmt.Fprintf(w, `{"%s": {"timestamp": 1700000000}}`, uuid)
+		case "/feed/" + uuid + ".json":
+			fmt.Fprint(w, mispSample)
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	defer srv.Close()
+	res := mustImport(t, httpRequest(t, "misp", srv.URL+"/feed/manifest.json"))
+	if n := len(brief(res.Entities)); n != 6 || res.State.Since != 1700000000 {
+		t.Errorf("%d indicators, state %+v", n, res.State)
+	}
+}
+
+func TestOFACOverHTTPSaysWhatIsMissing(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/sdn.csv" {
+			http.NotFound(w, r)
+			return
+		}
+		fmt.Fprint(w, "1,A,-0- ,X,,,,,,,,Website a-site.net\n")
+	}))
+	defer srv.Close()
+	req := httpRequest(t, "ofac", srv.URL+"/sdn.csv")
+	req.Entity.ID, req.Entity.Test = "", false
+	res := mustImport(t, req)
+	if len(res.Report.Notes) != 2 || len(res.Entities) != 1 {
+		t.Errorf("%d entities, notes %q", len(res.Entities), res.Report.Notes)
+	}
+}

@@ -209,24 +209,35 @@ func (j *job) addMISP(e *mispEvent, data []byte) error {
 			attributes = append(attributes, o.Attributes...)
 		}
 	}
+	lines := lineFinder{data: data}
 	for i := range attributes {
-		if err := j.addAttribute(&attributes[i], e, source, lineOf(data, attributes[i].UUID)); err != nil {
+		if err := j.addAttribute(&attributes[i], e, source, lines.of(attributes[i].UUID)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// lineOf finds the line of an attribute by its uuid, 0 when it has none.
-func lineOf(data []byte, uuid string) int {
-	if uuid == "" || len(data) > 16<<20 { // in huge documents the uuid alone must do
+// lineFinder finds the lines of attributes by their uuids. Attributes come in
+// the document's order, so it looks forward only and reads the document once.
+type lineFinder struct {
+	data []byte
+	line int
+}
+
+// of returns the line, 0 when the attribute has no uuid or is not ahead.
+func (f *lineFinder) of(uuid string) int {
+	if !isUUID(uuid) {
 		return 0
 	}
-	i := bytes.Index(data, []byte(uuid))
+	i := bytes.Index(f.data, []byte(uuid))
 	if i < 0 {
+		f.data = nil // out of order: the uuids alone must do from here
 		return 0
 	}
-	return bytes.Count(data[:i], []byte("\n")) + 1
+	f.line += bytes.Count(f.data[:i], []byte("\n"))
+	f.data = f.data[i:]
+	return f.line + 1
 }
 
 func (j *job) addAttribute(a *mispAttribute, e *mispEvent, source string, line int) error {

@@ -11,6 +11,7 @@ import (
 	"io"
 	"maps"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -176,8 +177,13 @@ func shared(list []rules.Indicator) ([]rules.Indicator, []byte) {
 	var head []rules.Indicator
 	var lines bytes.Buffer
 	number := map[string]int{}
+	last := -1 // of head, that the indicator before this one belongs to
 	for i := range list {
 		in := &list[i]
+		if last >= 0 && alike(&head[last], in) {
+			fmt.Fprintf(&lines, "%s %s %d\n", in.Type, in.Value, last)
+			continue
+		}
 		holder := ""
 		if in.Holder != nil {
 			holder = fmt.Sprintf("%q %v", in.Holder.Name, in.Holder.Listed)
@@ -187,13 +193,20 @@ func shared(list []rules.Indicator) ([]rules.Indicator, []byte) {
 		key := fmt.Sprintf("%s %#v", holder, flat)
 		n, ok := number[key]
 		if !ok {
-			number[key] = len(head)
+			number[key], last = len(head), len(head)
 			head = append(head, *in)
 			continue
 		}
+		last = n
 		fmt.Fprintf(&lines, "%s %s %d\n", in.Type, in.Value, n)
 	}
 	return head, lines.Bytes()
+}
+
+// alike is the quick test for rows of one list, which share their sources.
+func alike(a, b *rules.Indicator) bool {
+	return len(a.Sources) > 0 && len(b.Sources) == len(a.Sources) && &a.Sources[0] == &b.Sources[0] &&
+		reflect.DeepEqual(a.Provenance, b.Provenance)
 }
 
 // notOwn refuses an indicator that touches the operator's own prefixes.
