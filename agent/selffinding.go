@@ -32,7 +32,7 @@ func (a *Agent) ofSelf(e deliver.Event) rules.Finding {
 		Agent: a.info(), Rule: rules.RuleRef{ID: selfRule + e.Kind, Title: title}, Title: title,
 		Severity: severityOfSelf(e.Kind), Confidence: "high", Why: []string{why},
 		Observation: rules.Observation{
-			Host: a.cfg.Host, Sensor: "agent", Direction: rules.DirectionUnknown, First: at, Last: at, Closed: true,
+			Host: a.cfg.Host, Sensor: rules.SensorAgent, Direction: rules.DirectionUnknown, First: at, Last: at, Closed: true,
 			Owner:          rules.Owner{Attribution: rules.AttributionUnknown},
 			Identification: rules.Identification{Protocol: "none"},
 		},

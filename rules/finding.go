@@ -159,5 +159,12 @@ type Evidence struct {
 	SHA256  string `json:"sha256"`
 }
 
+// SensorAgent is the sensor of findings in which an agent or a collector reports
+// on itself: their observation has a host and a time, and no flow.
+const SensorAgent = "agent"
+
+// OfAgent says that the finding is about Sallyport itself, not about a flow.
+func (f *Finding) OfAgent() bool { return f.Observation.Sensor == SensorAgent }
+
 // MessageID is the id of this revision: what makes a repeat harmless.
 func (f *Finding) MessageID() string { return messageID(f.ID, f.Revision) }

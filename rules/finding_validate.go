@@ -71,9 +71,13 @@ func (f *Finding) checkTimes() error {
 
 func (f *Finding) checkObservation() error {
 	o := &f.Observation
-	switch {
-	case o.Host == "":
+	if o.Host == "" {
 		return errors.New("observation.host is missing")
+	}
+	if f.OfAgent() {
+		return bounded(o.Host) // there is no flow
+	}
+	switch {
 	case o.Transport == "":
 		return errors.New("observation.transport is missing")
 	case !slices.Contains(directions, o.Direction):
