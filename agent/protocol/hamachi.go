@@ -11,7 +11,8 @@ const (
 	hamachiHello = 76 // relay mode opens with datagrams of this size (libprotoident and nDPI)
 	hamachiRim   = 8  // zero bytes at both ends
 
-	hamachiData = 46 // the shortest data datagram observed
+	hamachiData = 46    // the shortest data datagram observed
+	hamachiPort = 17771 // the default for tunnels
 )
 
 // hamachi is the detector.
@@ -19,7 +20,7 @@ func hamachi() Detector {
 	return Detector{
 		Name: "hamachi",
 		Doc: Doc{
-			How:      "The server connection's first message with its length and magic number; the 76-byte datagrams that open a relayed tunnel; data with a lasting number, a small rising counter and a lasting short number per direction.",
+			How:      "The server connection's first message with its length and magic number; the 76-byte datagrams that open a relayed tunnel; on port 17771 data with a lasting number, a small rising counter and a lasting short number per direction.",
 			Confirms: "For the server connection, a length-prefixed answer; for a relayed tunnel, its opening both ways.",
 			Limits:   "The protocol is closed: this rests on what others observed. Direct data is never more than suspected.",
 			Source:   "nDPI hamachi.c (2025), libprotoident lpi_hamachi.cc (sources read for facts)",
@@ -58,6 +59,8 @@ func lookHamachi(f *Flow) Result {
 		return Result{State: Confirmed, Label: "hamachi", Evidence: "76-byte datagrams with zeros at both ends, both ways, as Hamachi opens a relayed tunnel"}
 	case client.strange || server.strange:
 		return Result{State: NotThis}
+	case f.ClientPort != hamachiPort && f.ServerPort != hamachiPort:
+		return undecided(f) // ESP, and others with a number and a counter, have the same bytes
 	case client.counter.rising(4) && server.counter.rising(4) && client.number != server.number && client.short != server.short:
 		return Result{State: Suspected, Label: "hamachi", Evidence: "data both ways with a lasting number, a small rising counter and a lasting short number each, as Hamachi's tunnels have"}
 	}

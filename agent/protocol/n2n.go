@@ -13,7 +13,8 @@ const (
 	n2nTypes     = 0x001f
 	n2nLastType  = 10 // QUERY_PEER
 	n2nFlags     = 0x00e0
-	n2nMaxTTL    = 16
+	n2nMaxTTL    = 8 // 2 unless set otherwise
+	n2nShortest  = 2 // of a community's name: a single letter is too little to tell by
 	n2nText2     = 16
 	n2nText3     = 20
 	n2nFamilies1 = 32 // offset of the public peer address; the private one is 20 on
@@ -79,7 +80,7 @@ func n2nPadded(b []byte, size int) []byte {
 }
 
 func n2nName(name []byte) []byte {
-	if len(name) == 0 {
+	if len(name) < n2nShortest {
 		return nil
 	}
 	for _, c := range name {

@@ -228,8 +228,11 @@ func TestMeshes(t *testing.T) {
 		{"hamachi server one way", tcpFlow("c", hamachiFirst(400)), "suspected", "hamachi"},
 		{"hamachi relay", udpFlow(5, 6, "cs", hamachiRelay(1), hamachiRelay(2)), "confirmed", "hamachi"},
 		{"hamachi relay one way", udpFlow(5, 6, "c", hamachiRelay(1)), "none", ""},
-		{"hamachi direct", udpFlow(5, 6, "cscscscs", hamachiDirect(0x9a8b7c6d, 1, 5), hamachiDirect(0x1a2b3c4e, 1, 6), hamachiDirect(0x9a8b7c6d, 2, 5), hamachiDirect(0x1a2b3c4e, 2, 6),
+		{"hamachi direct", udpFlow(5, 17771, "cscscscs", hamachiDirect(0x9a8b7c6d, 1, 5), hamachiDirect(0x1a2b3c4e, 1, 6), hamachiDirect(0x9a8b7c6d, 2, 5), hamachiDirect(0x1a2b3c4e, 2, 6),
 			hamachiDirect(0x9a8b7c6d, 3, 5), hamachiDirect(0x1a2b3c4e, 3, 6), hamachiDirect(0x9a8b7c6d, 4, 5), hamachiDirect(0x1a2b3c4e, 4, 6)), "suspected", "hamachi"},
+		{"the same on another port", udpFlow(5, 6, "cscscscs", hamachiDirect(0x9a8b7c6d, 1, 5), hamachiDirect(0x1a2b3c4e, 1, 6), hamachiDirect(0x9a8b7c6d, 2, 5), hamachiDirect(0x1a2b3c4e, 2, 6),
+			hamachiDirect(0x9a8b7c6d, 3, 5), hamachiDirect(0x1a2b3c4e, 3, 6), hamachiDirect(0x9a8b7c6d, 4, 5), hamachiDirect(0x1a2b3c4e, 4, 6)), "none", ""},
+		{"n2n with a name of one letter", udpFlow(5, 6, "c", n2nPacket(2, 5, 0, "l")), "none", ""},
 	})
 }
 
