@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"sallyport/collector/account"
+	"sallyport/collector/api"
 	"sallyport/collector/export"
 	"sallyport/collector/fleet"
 	"sallyport/collector/identity"
@@ -38,6 +39,7 @@ type Config struct {
 	Store     store.Config    `yaml:"store"`
 	Fleet     fleet.Config    `yaml:"fleet"`
 	Account   account.Config  `yaml:"account"`
+	API       api.Config      `yaml:"api"`
 	Exporters []export.Config `yaml:"exporters"`
 }
 
@@ -75,6 +77,7 @@ func DefaultConfig() Config {
 		Store:    store.DefaultConfig(),
 		Fleet:    fleet.DefaultConfig(),
 		Account:  account.DefaultConfig(),
+		API:      api.DefaultConfig(),
 	}
 }
 
@@ -121,7 +124,7 @@ func (c Config) Validate() error {
 	}
 	for _, err := range []error{
 		c.Listen.validate(), c.Identity.Validate(), c.Ingest.Validate(), c.Stream.Validate(),
-		c.Store.Validate(), c.Fleet.Validate(), c.Account.Validate(), export.ValidateAll(c.Exporters),
+		c.Store.Validate(), c.Fleet.Validate(), c.Account.Validate(), c.API.Validate(), export.ValidateAll(c.Exporters),
 	} {
 		if err != nil {
 			return err

@@ -1,8 +1,20 @@
 package collector
 
-import "net/http"
+import (
+	"net/http"
+
+	"sallyport/collector/api"
+	"sallyport/collector/console"
+)
 
 // peopleHandler is what people and their programs reach.
-func (c *Collector) peopleHandler() http.Handler {
-	return http.NotFoundHandler()
+func (c *Collector) peopleHandler() (http.Handler, error) {
+	pages, err := console.New(c.store, c.fleet, c.exporters, c.accounts, c.version, c.logger)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle(api.Prefix+"/", api.New(c.cfg.API, c.store, c.fleet, c.exporters, c.accounts, c.version, c.logger).Handler())
+	mux.Handle("/", pages.Handler())
+	return mux, nil
 }

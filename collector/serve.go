@@ -54,7 +54,11 @@ func (c *Collector) listen() (list []server, at Addresses, err error) {
 			}
 		}
 	}()
-	people, err := c.peopleTLS()
+	peopleTLS, err := c.peopleTLS()
+	if err != nil {
+		return nil, at, err
+	}
+	people, err := c.peopleHandler()
 	if err != nil {
 		return nil, at, err
 	}
@@ -65,7 +69,7 @@ func (c *Collector) listen() (list []server, at Addresses, err error) {
 		bound         *net.Addr
 	}{
 		{"agents", c.cfg.Listen.Agents, c.identity.TLS(), c.agentHandler(), &at.Agents},
-		{"people", c.cfg.Listen.People, people, c.peopleHandler(), &at.People},
+		{"people", c.cfg.Listen.People, peopleTLS, people, &at.People},
 		{"health", c.cfg.Listen.Health, nil, c.healthHandler(), &at.Health},
 	} {
 		l, err := net.Listen("tcp", x.address)

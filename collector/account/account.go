@@ -21,6 +21,11 @@ var (
 	ErrToken   = errors.New("token is unknown, revoked or expired")
 )
 
+// BadPassword is why a password was not changed, for the person.
+type BadPassword struct{ text string }
+
+func (b BadPassword) Error() string { return b.text }
+
 // Store keeps accounts.
 type Store interface {
 	AddUser(context.Context, store.User) error
@@ -170,20 +175,20 @@ func (a *Accounts) SignOut(ctx context.Context, s Session) error {
 func (a *Accounts) ChangePassword(ctx context.Context, s Session, old, password string) (string, error) {
 	now := time.Now()
 	if !a.attempts.allow("user "+s.User, now) {
-		return "", ErrTooMany
+		return "", BadPassword{"Too many attempts. Wait a minute."}
 	}
 	u, err := a.store.User(ctx, s.User)
 	if err != nil {
 		return "", err
 	}
 	if !a.check(ctx, u.PasswordHash, old) {
-		return "", errors.New("the present password is wrong")
+		return "", BadPassword{"The present password is wrong."}
 	}
 	if err := acceptable(s.User, password); err != nil {
 		return "", err
 	}
 	if old == password {
-		return "", errors.New("the new password must differ")
+		return "", BadPassword{"The new password must differ from the present one."}
 	}
 	if err := a.store.SetPassword(ctx, s.User, hashPassword(password), false); err != nil {
 		return "", err

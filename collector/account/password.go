@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -61,11 +60,11 @@ func checkPassword(phc, password string) bool {
 func acceptable(user, password string) error {
 	switch {
 	case len(password) < minPassword:
-		return fmt.Errorf("a password has at least %d characters", minPassword)
+		return BadPassword{fmt.Sprintf("A password has at least %d characters.", minPassword)}
 	case len(password) > maxPassword:
-		return fmt.Errorf("a password has at most %d characters", maxPassword)
+		return BadPassword{fmt.Sprintf("A password has at most %d characters.", maxPassword)}
 	case strings.Contains(strings.ToLower(password), strings.ToLower(user)):
-		return errors.New("a password must not hold the user's name")
+		return BadPassword{"A password must not hold the user's name."}
 	}
 	return nil
 }

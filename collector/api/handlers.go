@@ -1,0 +1,77 @@
+package api
+
+import (
+	"time"
+
+	"sallyport/collector/store"
+)
+
+// maxList bounds lists without pages.
+const maxList = 1000
+
+func (a *API) findings(r request) (any, error) {
+	q, err := store.ParseQuery(r.URL.Query())
+	if err != nil {
+		return nil, badRequest{err}
+	}
+	page, err := a.store.Findings(r.Context(), q)
+	if err != nil {
+		return nil, err
+	}
+	if page.Findings == nil {
+		page.Findings = []store.Finding{}
+	}
+	return page, nil
+}
+
+func (a *API) finding(r request) (any, error) {
+	return a.store.Finding(r.Context(), r.PathValue("agent"), r.PathValue("id"))
+}
+
+func (a *API) revisions(r request) (any, error) {
+	return list(a.store.Revisions(r.Context(), r.PathValue("agent"), r.PathValue("id"), maxList))
+}
+
+// evidence notes the look before it shows anything.
+func (a *API) evidence(r request) (any, error) {
+	agent, id := r.PathValue("agent"), r.PathValue("id")
+	e, err := a.store.Evidence(r.Context(), agent, id)
+	if err != nil {
+		return nil, err
+	}
+	return e, a.log(r, "read evidence", agent+"/"+id)
+}
+
+func (a *API) hold(r request) (any, error) { return nil, a.setHold(r, true, "set legal hold") }
+
+func (a *API) release(r request) (any, error) { return nil, a.setHold(r, false, "ended legal hold") }
+
+func (a *API) setHold(r request, hold bool, action string) error {
+	agent, id := r.PathValue("agent"), r.PathValue("id")
+	if err := a.store.SetLegalHold(r.Context(), agent, id, hold); err != nil {
+		return err
+	}
+	return a.log(r, action, agent+"/"+id)
+}
+
+func (a *API) log(r request, action, subject string) error {
+	return a.store.LogAccess(r.Context(), store.Access{At: time.Now(), Actor: r.who.Name, Action: action, Subject: subject, Address: r.RemoteAddr})
+}
+
+func (a *API) agents(r request) (any, error) { return list(a.fleet.Agents(r.Context(), time.Now())) }
+
+func (a *API) exporterStatus(r request) (any, error) { return list(a.exporters.Status(r.Context())) }
+
+func (a *API) parked(r request) (any, error) {
+	return list(a.store.Parked(r.Context(), r.URL.Query().Get("exporter"), maxList))
+}
+
+func (a *API) accessLog(r request) (any, error) { return list(a.store.AccessLog(r.Context(), maxList)) }
+
+// list makes an empty list of none, which JSON tells from null.
+func list[T any](v []T, err error) (any, error) {
+	if v == nil {
+		v = []T{}
+	}
+	return v, err
+}

@@ -1,0 +1,118 @@
+package api
+
+import (
+	"strconv"
+	"strings"
+
+	"sallyport/rules"
+)
+
+// parameter of a query.
+type parameter struct{ name, description string }
+
+var findingParameters = []parameter{
+	{"q", "words, all of which must be found in names, addresses, entities and processes"},
+	{"severity", "the least severity: info, low, medium, high or critical"},
+	{"id", "id of the finding"}, {"agent", "agent"}, {"host", "host"}, {"rule", "id of the rule"}, {"entity", "id of the entity"},
+	{"protocol", "protocol"}, {"direction", "inbound or outbound"}, {"outcome", "outcome"}, {"state", "opened, updated or closed"},
+	{"remote", "remote address"}, {"executable", "path of the executable"}, {"user", "user name"}, {"pod", "namespace/name"},
+	{"test", "true or false: of self-tests"}, {"suppressed", "true or false: silenced by an allow-list"},
+	{"from", "last flow since, RFC 3339 or date"}, {"to", "last flow before"},
+	{"cursor", "next of the page before"}, {"limit", "how many at most, up to 500"},
+}
+
+type object = map[string]any
+
+// Document is the OpenAPI 3.1 document of the routes.
+func Document(version string) object {
+	paths := object{}
+	for _, r := range routes {
+		item, ok := paths[r.path].(object)
+		if !ok {
+			item = object{}
+			paths[r.path] = item
+		}
+		item[strings.ToLower(r.method)] = operation(r)
+	}
+	return object{
+		"openapi":    "3.1.0",
+		"info":       object{"title": "Sallyport collector", "version": version, "license": object{"name": "Apache-2.0", "identifier": "Apache-2.0"}},
+		"servers":    []object{{"url": Prefix}},
+		"security":   []object{{"token": []string{}}},
+		"paths":      paths,
+		"components": object{"securitySchemes": object{"token": object{"type": "http", "scheme": "bearer"}}, "schemas": schemas()},
+	}
+}
+
+func operation(r route) object {
+	var parameters []object
+	for _, part := range strings.Split(r.path, "/") {
+		if name, ok := strings.CutPrefix(part, "{"); ok {
+			parameters = append(parameters, object{"name": strings.TrimSuffix(name, "}"), "in": "path", "required": true, "schema": object{"type": "string"}})
+		}
+	}
+	for _, p := range r.parameters {
+		parameters = append(parameters, object{"name": p.name, "in": "query", "description": p.description, "schema": object{"type": "string"}})
+	}
+	responses := object{}
+	for _, status := range []struct {
+		code int
+		text string
+	}{{400, "the request is wrong"}, {401, "no valid token"}, {403, "the token may not"}, {404, "there is none"}, {429, "too many requests"}} {
+		responses[strconv.Itoa(status.code)] = object{"description": status.text, "content": content("Problem")}
+	}
+	if r.returns == "" {
+		responses["204"] = object{"description": "done"}
+	} else {
+		responses["200"] = object{"description": "the answer", "content": content(r.returns)}
+	}
+	op := object{"summary": r.summary, "description": "Needs the permission to " + string(r.needs) + ".", "responses": responses}
+	if parameters != nil {
+		op["parameters"] = parameters
+	}
+	return op
+}
+
+// content is JSON of a schema, or bytes of a media type.
+func content(name string) object {
+	if strings.Contains(name, "/") {
+		return object{name: object{}}
+	}
+	return object{"application/json": object{"schema": reference(name)}}
+}
+
+func reference(name string) object { return object{"$ref": "#/components/schemas/" + name} }
+
+func arrayOf(item object) object { return object{"type": "array", "items": item} }
+
+// schemas name what answers hold; the finding itself is described by its own
+// schema, rules/finding.schema.json.
+func schemas() object {
+	text, number, flag, when := object{"type": "string"}, object{"type": "integer"}, object{"type": "boolean"}, object{"type": "string", "format": "date-time"}
+	of := func(properties object, required ...string) object {
+		return object{"type": "object", "properties": properties, "required": required}
+	}
+	return object{
+		"Problem": of(object{"error": text}, "error"),
+		"Finding": of(object{
+			"reporter": object{"type": "string", "description": "the agent whose certificate sent it"}, "received": when, "legal_hold": flag,
+			"finding": object{"type": "object", "description": "a finding document, version " + strconv.Itoa(rules.FindingVersion)},
+		}, "reporter", "received", "finding"),
+		"Page": of(object{"findings": arrayOf(reference("Finding")), "next": object{"type": "string", "description": "cursor of the next page; absent on the last"}}, "findings"),
+		"Revisions": arrayOf(of(object{
+			"revision": number, "state": text, "flows": number, "received": when, "severity": object{"type": "integer", "description": "1 info to 5 critical"},
+		}, "revision", "state", "severity", "flows", "received")),
+		"Agents": arrayOf(of(object{
+			"name": text, "state": object{"type": "string", "enum": []string{"reporting", "silent", "new", "revoked"}}, "enrolled": when, "heard": when,
+			"findings": number, "missing": number, "rejected": number, "lost": number, "dropped": number, "skew_ns": number, "skew_large": flag,
+			"certificate_expires": when, "heartbeat": object{"type": "object"}, "sequences": arrayOf(object{"type": "object"}),
+		}, "name", "state", "findings", "missing", "rejected", "lost", "dropped")),
+		"Exporters": arrayOf(of(object{
+			"name": text, "type": text, "format": text, "pending": number, "behind": when, "parked": number, "last_sent": when, "failing": when, "error": text,
+		}, "name", "type", "format", "pending", "parked")),
+		"Parked": arrayOf(of(object{
+			"key": number, "exporter": text, "agent": text, "id": text, "revision": number, "reason": text, "at": when, "resend": flag,
+		}, "exporter", "agent", "id", "revision", "reason", "at")),
+		"Accesses": arrayOf(of(object{"at": when, "actor": text, "action": text, "subject": text, "address": text}, "at", "actor", "action", "subject", "address")),
+	}
+}
