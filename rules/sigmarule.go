@@ -14,8 +14,8 @@ import (
 // SigmaRule is a detection written as a Sigma rule.
 type SigmaRule struct {
 	*sigma.Rule
-	// Enabled is false for a rule that ships switched off. The configuration can
-	// switch it on by its id.
+	// Enabled is false for a rule that ships switched off, and for a deprecated
+	// one. The configuration can switch it on by its id.
 	Enabled bool
 
 	class    Class
@@ -44,7 +44,10 @@ func ParseSigmaRule(file string, data []byte, placeholders map[string][]string) 
 			return nil, &sigma.Error{File: file, Line: u.Line, Message: fmt.Sprintf("field %q is not in the field table; docs/fields.md lists the fields", u.Name)}
 		}
 	}
-	s := &SigmaRule{Rule: r, Enabled: true, class: ClassContact, fits: source.fits}
+	if r.Status == "unsupported" {
+		return nil, &sigma.Error{File: file, Message: "status unsupported: its author says it cannot be used in its current state"}
+	}
+	s := &SigmaRule{Rule: r, Enabled: r.Status != "deprecated", class: ClassContact, fits: source.fits}
 	if err := s.readOwn(r.Custom["sallyport"]); err != nil {
 		return nil, &sigma.Error{File: file, Message: err.Error()}
 	}

@@ -118,6 +118,7 @@ func TestParseSigmaRuleRefuses(t *testing.T) {
 		{"field of a reference", rule(linux, "Image|fieldref", ""), `r.yml:6: field "x" is not in the field table`},
 		{"windows", rule("{category: network_connection, product: windows}", "Image", ""), "is not one Sallyport observes"},
 		{"process", rule("{category: process_creation, product: linux}", "Image", ""), "is not one Sallyport observes"},
+		{"unsupported", rule(linux, "Image", "status: unsupported\n"), "status unsupported"},
 		{"own attribute", rule(linux, "Image", "sallyport: {off: true}\n"), "sallyport: off: true is not supported"},
 		{"own class", rule(linux, "Image", "sallyport: {class: telnet}\n"), "class: telnet is not supported"},
 		{"own form", rule(linux, "Image", "sallyport: off\n"), "must be a mapping"},
@@ -129,11 +130,30 @@ func TestParseSigmaRuleRefuses(t *testing.T) {
 			}
 		})
 	}
+	old, err := ParseSigmaRule("r.yml", []byte(rule(linux, "Image", "status: deprecated\n")), nil)
+	if err != nil || old.Enabled {
+		t.Errorf("a deprecated rule is on, or refused: %v", err)
+	}
 	same := fstest.MapFS{
 		"a.yml": {Data: []byte(rule(linux, "Image", ""))},
 		"b.yml": {Data: []byte(rule(linux, "Image", ""))},
 	}
 	if _, err := LoadSigmaRules(same, nil); err == nil || !strings.Contains(err.Error(), "needs an id of its own") {
 		t.Errorf("two rules of one id: %v", err)
+	}
+}
+
+func BenchmarkDetectsMiss(b *testing.B) {
+	list, err := ShippedSigmaRules()
+	if err != nil {
+		b.Fatal(err)
+	}
+	o := &Observation{Transport: TCP, Direction: Outbound, Remote: Endpoint{Addr: netip.MustParseAddr("203.0.113.1"), Port: 443},
+		Identification: Identification{Protocol: "none"}}
+	b.ReportAllocs()
+	for b.Loop() {
+		for _, r := range list {
+			r.Detects(o, nil)
+		}
 	}
 }

@@ -96,7 +96,7 @@ func newClient(cfg ClientConfig, maxBytes int64) (*client, error) {
 }
 
 func (c ClientConfig) authorization() (string, error) {
-	for file, make := range map[string]func(string) string{
+	for file, header := range map[string]func(string) string{
 		c.BasicFile: basic,
 		c.TokenFile: func(s string) string { return "Bearer " + s },
 		c.KeyFile:   func(s string) string { return s },
@@ -112,7 +112,7 @@ func (c ClientConfig) authorization() (string, error) {
 		if secret == "" || strings.ContainsAny(secret, "\r\n") {
 			return "", fmt.Errorf("read secret: %s must hold one line", file)
 		}
-		return make(secret), nil
+		return header(secret), nil
 	}
 	return "", nil
 }

@@ -333,3 +333,13 @@ func TestSharedSamples(t *testing.T) {
 		})
 	}
 }
+
+func TestImportIntoAnEntityThatHasSome(t *testing.T) {
+	req := testRequest(t, "list", "f", "192.0.2.1\n192.0.2.2\n")
+	first := mustImport(t, req)
+	req.Entity = first.Entities[0]
+	again := mustImport(t, req)
+	if len(brief(again.Entities)) != 2 || len(again.Entities[0].Sources) != 1 || again.Report.Duplicates != 2 {
+		t.Errorf("entities %+v, report %+v", again.Entities, again.Report)
+	}
+}

@@ -72,8 +72,15 @@ func newJob(req Request) (*job, error) {
 	if j.entity.Kind == "" {
 		j.entity.Kind = rules.KindOrganisation
 	}
-	j.entity.Sources = append(slices.Clone(j.entity.Sources), req.Source)
+	j.entity.Sources = slices.Clone(j.entity.Sources)
+	if !slices.ContainsFunc(j.entity.Sources, func(s rules.Source) bool { return s.ID == req.Source.ID }) {
+		j.entity.Sources = append(j.entity.Sources, req.Source)
+	}
+	j.entity.Actors = slices.Clone(j.entity.Actors)
 	j.entity.Indicators = slices.Clone(j.entity.Indicators)
+	for i, in := range j.entity.Indicators {
+		j.index[valueKey{in.Type, in.Value}] = i
+	}
 	var err error
 	if isURL(req.From) {
 		j.client, err = newClient(req.Client, req.Limits.Bytes)
