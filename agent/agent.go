@@ -138,7 +138,7 @@ func (a *Agent) open() (closeAll func() error, err error) {
 	closers = append(closers, a.flowLog.Close)
 	a.sensors = []sensor.Sensor{sensor.NewSocket(a.cfg.Sensor.Socket, a.log)}
 	if a.cfg.Sensor.Link.Enabled {
-		a.sensors = append(a.sensors, sensor.NewLink(a.cfg.Sensor.Link.LinkConfig, a.log))
+		a.sensors = append(a.sensors, sensor.NewLink(a.cfg.Sensor.Link, a.log))
 	}
 	a.enrich = enrich.New(a.cfg.Enrich, a.sensors[0], a.log)
 	closers = append(closers, a.enrich.Close)

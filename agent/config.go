@@ -52,13 +52,7 @@ type EnrolmentConfig struct {
 // SensorConfig is the live sources.
 type SensorConfig struct {
 	Socket sensor.SocketConfig `yaml:"socket"`
-	Link   LinkConfig          `yaml:"link"`
-}
-
-// LinkConfig switches the link sensor on.
-type LinkConfig struct {
-	Enabled           bool `yaml:"enabled"`
-	sensor.LinkConfig `yaml:",inline"`
+	Link   sensor.LinkConfig   `yaml:"link"`
 }
 
 // DefaultConfig delivers to a file on the host.
@@ -69,7 +63,7 @@ func DefaultConfig() Config {
 		Metrics:  "127.0.0.1:9477",
 		Sensor: SensorConfig{
 			Socket: sensor.DefaultSocketConfig(),
-			Link:   LinkConfig{Enabled: true, LinkConfig: sensor.DefaultLinkConfig()},
+			Link:   sensor.DefaultLinkConfig(),
 		},
 		Flow:    flow.DefaultConfig(),
 		Naming:  naming.DefaultConfig(),
@@ -160,7 +154,7 @@ func (c *Config) Validate() error {
 		return err
 	}
 	for _, part := range []interface{ Validate() error }{
-		c.Sensor.Socket, c.Sensor.Link.LinkConfig, c.Flow, c.Naming, c.Enrich, c.Rules, c.Ledger, c.Deliver, c.FlowLog,
+		c.Sensor.Socket, c.Sensor.Link, c.Flow, c.Naming, c.Enrich, c.Rules, c.Ledger, c.Deliver, c.FlowLog,
 	} {
 		if err := part.Validate(); err != nil {
 			return err

@@ -57,7 +57,13 @@ func loadSet(paths []string) (*rules.Set, error) {
 	if len(paths) == 0 {
 		return rules.ShippedSet(rules.Options{})
 	}
-	return rules.LoadSet(rules.Options{}, paths...)
+	b := rules.NewBuilder(rules.Options{})
+	for _, path := range paths {
+		if err := feedPack(b, path); err != nil {
+			return nil, err
+		}
+	}
+	return b.Set()
 }
 
 func check(w io.Writer, set *rules.Set, values []string, format string) error {

@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -32,7 +32,7 @@ func TestExampleConfigurationShowsEveryDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b []string) bool { return slices.Equal(a, b) }), cmp.Exporter(func(reflect.Type) bool { return true })); diff != "" {
+	if diff := cmp.Diff(effective(t, want), effective(t, got)); diff != "" {
 		t.Errorf("deploy/agent.yaml differs from the defaults (-default +example):\n%s", diff)
 	}
 	data, err := os.ReadFile(filepath.Join(deployed, "agent.yaml"))
@@ -50,21 +50,22 @@ func TestExampleConfigurationShowsEveryDefault(t *testing.T) {
 	}
 }
 
-func keysOf(t *testing.T, c agent.Config) []string {
+func effective(t *testing.T, c agent.Config) string {
 	t.Helper()
 	text, err := c.Effective()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return text
+}
+
+func keysOf(t *testing.T, c agent.Config) []string {
+	t.Helper()
 	var all map[string]any
-	if err := yaml.Unmarshal([]byte(text), &all); err != nil {
+	if err := yaml.Unmarshal([]byte(effective(t, c)), &all); err != nil {
 		t.Fatal(err)
 	}
-	keys := make([]string, 0, len(all))
-	for key := range all {
-		keys = append(keys, key)
-	}
-	return keys
+	return slices.Collect(maps.Keys(all))
 }
 
 // documents reads every document of a YAML file.

@@ -59,7 +59,7 @@ Exit status: 0 all is well, 1 something is degraded or failed, 2 error.`,
 func sensorsOf(cfg agent.Config) []sensor.Sensor {
 	out := []sensor.Sensor{sensor.NewSocket(cfg.Sensor.Socket, hclog.NewNullLogger())}
 	if cfg.Sensor.Link.Enabled {
-		out = append(out, sensor.NewLink(cfg.Sensor.Link.LinkConfig, hclog.NewNullLogger()))
+		out = append(out, sensor.NewLink(cfg.Sensor.Link, hclog.NewNullLogger()))
 	}
 	return out
 }

@@ -64,6 +64,7 @@ func newRoot(env environment) *cobra.Command {
 		newCheck(env),
 		newDoctor(env),
 		newEnrol(env),
+		newHistory(env),
 		newReload(env),
 		newReplay(env, captureFindings),
 		newRules(env),

@@ -7,7 +7,7 @@ import (
 func newRules(env environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rules",
-		Short: "Check, show, test, explain and import entities and detections",
+		Short: "Check, show, test, explain, import and pack entities and detections",
 	}
 	cmd.AddCommand(
 		newRulesLint(env),
@@ -15,6 +15,7 @@ func newRules(env environment) *cobra.Command {
 		newRulesTest(env),
 		newRulesExplain(env),
 		newRulesImport(env),
+		newRulesPack(env),
 	)
 	return cmd
 }

@@ -208,3 +208,42 @@ func parseAddr(t *testing.T, text string) netip.Addr {
 	}
 	return addr
 }
+
+func TestPackCommands(t *testing.T) {
+	dir := t.TempDir()
+	in := func(name string) string { return filepath.Join(dir, name) }
+	steps := []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"key", in("root")}, 0, "key "},
+		{[]string{"key", in("vendor")}, 0, "key "},
+		{[]string{"key", in("other")}, 0, "key "},
+		{[]string{"delegate", "--root", in("root.key"), "--key", in("vendor.pub"), "--name", "sallyport", "-o", in("chain")}, 0, "may sign [sallyport]"},
+		{[]string{"build", "-o", in("1.pack"), "--version", "1"}, 0, "not signed"},
+		{[]string{"verify", in("1.pack"), "--root", in("root.pub")}, 2, "pack is not signed"},
+		{[]string{"sign", in("1.pack"), "-o", in("1s.pack"), "--key", in("vendor.key"), "--chain", in("chain")}, 0, "digest "},
+		{[]string{"verify", in("1s.pack"), "--root", in("root.pub")}, 0, "signed by the vendor key"},
+		{[]string{"verify", in("1s.pack"), "--root", in("other.pub")}, 2, "not signed by"},
+		{[]string{"build", "-o", in("2s.pack"), "--version", "2", "--key", in("vendor.key"), "--chain", in("chain"), "../../rules/designations/zservers.yaml"}, 0, "1 entities, 0 detections, signed"},
+		{[]string{"diff", in("1s.pack"), in("2s.pack")}, 0, "entity INTEGRITY TECHNOLOGY GROUP, INCORPORATED is gone"},
+		{[]string{"import", in("2s.pack"), "--root", in("root.pub"), "--seen", in("seen"), "--to", dir}, 0, "sallyport 2"},
+		{[]string{"import", in("1s.pack"), "--root", in("root.pub"), "--seen", in("seen"), "--to", dir}, 2, "older than the one in force"},
+	}
+	for _, step := range steps {
+		stdout, stderr, code := command(t, "", append([]string{"rules", "pack"}, step.args...)...)
+		if code != step.code || !strings.Contains(stdout+stderr, step.want) {
+			t.Fatalf("%v: exit %d\n%s%s", step.args, code, stdout, stderr)
+		}
+	}
+	if stdout, _, code := command(t, "", "check", "--pack", in("sallyport.pack"), "zservers.ru"); code != 0 || !strings.Contains(stdout, "signature not checked") {
+		t.Errorf("check: exit %d, %s", code, stdout)
+	}
+	if _, _, code := command(t, "", "check", "--pack", in("sallyport.pack"), "114.255.70.20"); code != 1 {
+		t.Errorf("check of what the pack lacks: exit %d", code)
+	}
+	if stdout, _, code := command(t, "", "rules", "lint", in("1s.pack")); code != 0 || !strings.Contains(stdout, "81 entities, ") {
+		t.Errorf("lint: exit %d, %s", code, stdout)
+	}
+}

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -48,9 +46,7 @@ func newRulesImport(env environment) *cobra.Command {
 	f.StringVar(&o.ca, "ca-file", "", "`FILE` of the authorities to trust, PEM")
 	f.BoolVar(&o.allowPlainHTTP, "insecure", false, "allow http:// to other hosts")
 	f.BoolVar(&o.forced, "force", false, "replace the file even by an empty or much smaller set")
-	if err := cmd.MarkFlagRequired("output"); err != nil {
-		panic(err) // the flag is defined above
-	}
+	required(cmd, "output")
 	return cmd
 }
 
@@ -122,18 +118,5 @@ func replaceEntities(path string, entities []rules.Entity, forced bool) error {
 	if err := feed.CheckSize(feed.Count(before), feed.Count(entities), forced); err != nil {
 		return err
 	}
-	var b bytes.Buffer
-	if err := feed.Write(&b, entities); err != nil {
-		return err
-	}
-	file, err := os.CreateTemp(filepath.Dir(path), ".import-*.yaml")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(file.Name()) // a no-op once renamed
-	_, err = file.Write(b.Bytes())
-	if err := errors.Join(err, file.Chmod(0o644), file.Sync(), file.Close()); err != nil {
-		return err
-	}
-	return os.Rename(file.Name(), path)
+	return writeWhole(path, func(w io.Writer) error { return feed.Write(w, entities) })
 }

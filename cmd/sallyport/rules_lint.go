@@ -12,12 +12,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"sallyport/rules"
+	"sallyport/rules/pack"
 )
 
 func newRulesLint(env environment) *cobra.Command {
 	return &cobra.Command{
 		Use:   "lint PATH...",
-		Short: "Check entity files, detections, allow-lists and approved tools",
+		Short: "Check entity files, detections, packs, allow-lists and approved tools",
 		Long: `Check files, or folders of them: entity files, Sigma rules, allow-lists and
 approved-tools files are told apart by their keys. Each fault is printed with
 its file, line, column and remedy.
@@ -57,6 +58,9 @@ func (l *linter) path(root string) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
+		if isPack(path) {
+			return l.pack(path)
+		}
 		if ext := filepath.Ext(path); path != root && ext != ".yaml" && ext != ".yml" {
 			return nil
 		}
@@ -68,6 +72,28 @@ func (l *linter) path(root string) error {
 		l.file(path, data)
 		return nil
 	})
+}
+
+// pack reads a pack whole; its signature is not asked for.
+func (l *linter) pack(path string) error {
+	l.files++
+	p, err := pack.OpenUnverified(path)
+	if err != nil {
+		l.fault(err)
+		return nil
+	}
+	entities, err := p.Entities()
+	if err != nil {
+		l.broken = true
+		l.fault(err)
+	}
+	detections, err := p.Detections(nil)
+	if err != nil {
+		l.fault(err)
+	}
+	l.entities = append(l.entities, entities...)
+	l.detections += len(detections)
+	return nil
 }
 
 func (l *linter) file(path string, data []byte) {

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sallyport/rules/pack"
+)
+
+// packTrust are the flags of whoever verifies.
+type packTrust struct{ root, seen string }
+
+func (t *packTrust) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&t.root, "root", "", "`FILE` of the pinned root's public key")
+	cmd.Flags().StringVar(&t.seen, "seen", "", "`FILE` of what was in force so far; nothing older is taken")
+}
+
+func (t *packTrust) open(path string) (*pack.Pack, pack.Seen, error) {
+	root, err := pack.ReadPublicKey(t.root)
+	if err != nil {
+		return nil, pack.Seen{}, err
+	}
+	var seen pack.Seen
+	if t.seen != "" {
+		if seen, err = pack.ReadSeen(t.seen); err != nil {
+			return nil, seen, err
+		}
+	}
+	p, err := pack.Open(path, pack.Trust{Root: root, Seen: seen})
+	return p, seen, err
+}
+
+func newPackVerify(env environment) *cobra.Command {
+	var t packTrust
+	cmd := &cobra.Command{
+		Use:   "verify FILE --root FILE",
+		Short: "Verify a pack's signature, contents and version",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			p, _, err := t.open(args[0])
+			if err != nil {
+				return err
+			}
+			return describePack(env.stdout, p)
+		},
+	}
+	t.flags(cmd)
+	required(cmd, "root")
+	return cmd
+}
+
+// describePack prints what a pack is, and that it is stale where it is.
+func describePack(w io.Writer, p *pack.Pack) error {
+	entities, err := p.Entities()
+	if err != nil {
+		return err
+	}
+	rules, err := p.Detections(nil)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "%s: %d entities, %d detections, signed by the %s key %s, digest %s\n",
+		plain(p.Ref().String()), len(entities), len(rules), p.Role, p.KeyID, p.Digest)
+	if reason, stale := p.Stale(time.Now()); stale {
+		fmt.Fprintf(w, "stale: %s\n", plain(reason))
+	}
+	return nil
+}
+
+func newPackImport(env environment) *cobra.Command {
+	var t packTrust
+	var folder string
+	cmd := &cobra.Command{
+		Use:   "import FILE --root FILE --seen FILE --to FOLDER",
+		Short: "Verify a pack that came on a medium and put it where packs are kept",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			source, err := os.Open(args[0])
+			if err != nil {
+				return fmt.Errorf("import pack: %w", err)
+			}
+			defer source.Close()
+			// Verified is the copy: the medium may change under the reader.
+			copied := filepath.Join(folder, ".import.pack")
+			if err := writeWhole(copied, func(w io.Writer) error { _, err := io.Copy(w, source); return err }); err != nil {
+				return err
+			}
+			defer os.Remove(copied) // a no-op once renamed
+			p, seen, err := t.open(copied)
+			if err != nil {
+				return err
+			}
+			if err := os.Rename(copied, filepath.Join(folder, filepath.Base(p.Manifest.Name)+".pack")); err != nil {
+				return fmt.Errorf("import pack: %w", err)
+			}
+			if err := pack.WriteSeen(t.seen, seen.Accept(p)); err != nil {
+				return err
+			}
+			return describePack(env.stdout, p)
+		},
+	}
+	t.flags(cmd)
+	cmd.Flags().StringVar(&folder, "to", "", "`FOLDER` to put the pack in")
+	required(cmd, "root", "seen", "to")
+	return cmd
+}
+
+func newPackKey(env environment) *cobra.Command {
+	return &cobra.Command{
+		Use:   "key PREFIX",
+		Short: "Make a key pair: PREFIX.key, for its owner only, and PREFIX.pub",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			public, err := pack.WriteKeyPair(args[0])
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(env.stdout, "key %s\n", pack.KeyID(public))
+			return err
+		},
+	}
+}
+
+func newPackDelegate(env environment) *cobra.Command {
+	var root, key, role, output string
+	var serial uint64
+	var days int
+	var names []string
+	cmd := &cobra.Command{
+		Use:   "delegate --root FILE --key FILE --role ROLE --serial N --name PACK -o FILE",
+		Short: "Let a key sign packs, with the offline root's key",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			private, err := pack.ReadPrivateKey(root)
+			if err != nil {
+				return err
+			}
+			public, err := pack.ReadPublicKey(key)
+			if err != nil {
+				return err
+			}
+			now := time.Now().UTC().Truncate(time.Second)
+			statement := pack.Statement{Role: pack.Role(role), Key: []byte(public), Serial: serial, From: now, Names: names}
+			if days > 0 {
+				statement.Until = now.AddDate(0, 0, days)
+			}
+			signed, err := pack.Delegate(private, statement)
+			if err != nil {
+				return err
+			}
+			if err := pack.WriteChain(output, []pack.Signed{signed}); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(env.stdout, "key %s may sign %s\n", pack.KeyID(ed25519.PublicKey(public)), plain(fmt.Sprint(names)))
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&root, "root", "", "`FILE` of the root's private key")
+	f.StringVar(&key, "key", "", "`FILE` of the public key to let sign")
+	f.StringVar(&role, "role", "vendor", "vendor, or local (may add only)")
+	f.Uint64Var(&serial, "serial", 1, "serial of the statement; the highest for a role counts")
+	f.IntVar(&days, "days", 0, "days the statement holds (default without end)")
+	f.StringSliceVar(&names, "name", nil, "`NAME` of a pack the key may sign (repeatable)")
+	f.StringVarP(&output, "output", "o", "", "`FILE` of statements to write")
+	required(cmd, "root", "key", "name", "output")
+	return cmd
+}
+
+// writeWhole writes a file whole or not at all.
+func writeWhole(path string, content func(io.Writer) error) error {
+	file, err := os.CreateTemp(filepath.Dir(path), ".write-*")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	defer os.Remove(file.Name()) // a no-op once renamed
+	err = content(file)
+	if err := errors.Join(err, file.Chmod(0o644), file.Sync(), file.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := os.Rename(file.Name(), path); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
