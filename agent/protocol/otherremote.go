@@ -12,8 +12,8 @@ type greeting struct {
 	what           string
 }
 
-// greetings of [Citrix] 7f 7f ICA 00 and CGP (nDPI citrix.c); NoMachine's
-// banners (nDPI nomachine.c); Radmin 3 (nDPI radmin.c: version 1, big-endian
+// greetings gives them: Citrix ICA and CGP (nDPI citrix.c); NoMachine's banners
+// (nDPI nomachine.c); Radmin 3 (nDPI radmin.c: version 1, big-endian
 // length, check sum, command 8); SPICE (spice-protocol spice/protocol.h
 // SPICE_MAGIC and SPICE_VERSION_MAJOR); Guacamole (its protocol reference:
 // select is the first instruction, args its answer); DameWare Mini Remote

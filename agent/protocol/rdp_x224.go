@@ -126,7 +126,6 @@ func readConnectResponse(p *x224, rest []byte) rdpSide {
 }
 
 func readMCSConnect(rest []byte, tag, key string, bare rdpSide) rdpSide {
-	bare.short = true
 	next, _, whole, ok := parseX224(rest)
 	switch {
 	case len(rest) == 0:

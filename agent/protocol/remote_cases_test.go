@@ -105,12 +105,26 @@ func rdpudpCases() []remoteCase {
 	}
 }
 
+// kexInit is a SSH_MSG_KEXINIT in its packet.
+func kexInit() string {
+	body := "\x14" + strings.Repeat("c", 16)
+	for i := range 10 {
+		list := []string{"curve25519-sha256", "ssh-ed25519", "aes128-ctr", "aes128-ctr", "hmac-sha2-256", "hmac-sha2-256", "none", "none", "", ""}[i]
+		body += "\x00\x00" + vector16(list)
+	}
+	body += "\x00\x00\x00\x00\x00"
+	padding := 4 + (8-(len(body)+9)%8)%8
+	return "\x00\x00" + vector16(string(rune(padding))+body+strings.Repeat("p", padding))
+}
+
 func shellCases() []remoteCase {
 	return []remoteCase{
 		{name: "SSH 2", client: one("SSH-2.0-OpenSSH_9.2\r\n"), server: one("SSH-2.0-dropbear_2022.83\r\n"), label: "ssh", product: "dropbear_2022.83", state: Confirmed},
 		{name: "SSH 1.99, lines before", client: one("SSH-1.5-x\n"), server: one("welcome\r\nto this host\r\nSSH-1.99-y\n"), label: "ssh", product: "y", state: Confirmed},
 		{name: "SSH banner longer than allowed", client: one("SSH-2.0-" + strings.Repeat("a", 400)), server: one("SSH-2.0-b\r\n"), label: "ssh", product: "b", state: Confirmed},
 		{name: "SSH server, HTTP client", client: one("GET / HTTP/1.0\r\n\r\n"), server: one("SSH-2.0-x\r\n"), label: "ssh", state: Suspected},
+		{name: "SSH key exchange in the middle", client: one(kexInit()), server: one(unhex("00 00 00 14 06 1f") + strings.Repeat("k", 18) + unhex("00 00 00 0c 0a 15") + strings.Repeat("\x00", 10)), label: "ssh", state: Confirmed, evidence: "in the middle"},
+		{name: "not quite a key exchange", client: one(unhex("00 00 00 0c 0a 15") + strings.Repeat("\x00", 10)), server: one(unhex("00 00 00 14 06 1f") + strings.Repeat("k", 18))},
 		{name: "no SSH", client: one("SSH-hello\r\n"), server: one("220 ready\r\n")},
 		{name: "RFB", client: one("RFB 003.008\n"), server: one("RFB 004.001\n\x01\x02"), label: "vnc", state: Confirmed, evidence: "RFB 004.001 and RFB 003.008"},
 		{name: "RFB from the server", server: one("RFB 003.889\n"), label: "vnc", state: Suspected},

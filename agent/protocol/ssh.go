@@ -7,12 +7,15 @@ func ssh() Detector {
 	return Detector{
 		Name: "ssh",
 		Doc: Doc{
-			How:      "the identification string SSH-VERSION-SOFTWARE, in a server's case also after other lines",
-			Confirms: "an identification string from both sides",
-			Limits:   "a flow caught after the version exchange shows nothing",
-			Source:   "RFC 4253 section 4.2",
+			How:      "the identification string SSH-VERSION-SOFTWARE, in a server's case also after other lines; caught in the middle, the messages of the key exchange",
+			Confirms: "an identification string, or key exchange messages, from both sides",
+			Limits:   "a flow caught after the key exchange shows nothing",
+			Source:   "RFC 4253 sections 4.2, 6 and 7.1",
 		},
-		TCP:  func(first []byte, _ bool) bool { return begins(first, "SSH-") },
+		TCP: func(first []byte, _ bool) bool {
+			_, _, packet := sshPacket(first)
+			return packet || begins(first, "SSH-")
+		},
 		Look: lookSSH,
 	}
 }
@@ -92,7 +95,7 @@ func lookSSH(f *Flow) Result {
 	case Suspected:
 		answer.Evidence = "SSH identification string from one side"
 	default:
-		return undecided(f)
+		return lookSSHMiddle(f)
 	}
 	return answer
 }

@@ -52,25 +52,30 @@ func kexLists(b []byte) (lists *[sshLists][]byte, open bool) {
 	if len(rest) < 6 {
 		return nil, begins(b, "SSH-") && len(b) < MaxStream
 	}
-	c := newCursor(rest)
-	n := c.uint(4)
+	n := int(rest[0])<<24 | int(rest[1])<<16 | int(rest[2])<<8 | int(rest[3])
 	if n < 2 || n > maxSSHPacket || rest[5] != sshKexInit {
 		return nil, false
 	}
-	packet := c.take(n)
-	if packet == nil {
+	if 4+n > len(rest) {
 		return nil, len(b) < MaxStream
 	}
-	c = newCursor(packet)
+	return readKexInit(rest), false
+}
+
+// readKexInit reads the name lists of the packet at the start of b, nil where
+// they do not parse.
+func readKexInit(b []byte) *[sshLists][]byte {
+	c := newCursor(b)
+	c = newCursor(c.vector(4))
 	c.take(2 + sshCookie) // padding length, message
 	var out [sshLists][]byte
 	for i := range out {
 		out[i] = c.vector(4)
 	}
 	if !c.ok {
-		return nil, false
+		return nil
 	}
-	return &out, false
+	return &out
 }
 
 // hassh is the MD5 of the four lists, as salesforce/hassh defines it.

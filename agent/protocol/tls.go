@@ -3,7 +3,6 @@ package protocol
 // TLS record content types, RFC 8446 section 5.1.
 const (
 	recordChangeCipherSpec = 20
-	recordAlert            = 21
 	recordHandshake        = 22
 	recordData             = 23
 	recordHeartbeat        = 24 // RFC 6520
