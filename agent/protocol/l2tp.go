@@ -69,13 +69,18 @@ func readL2TP(s *Side) (control, data, ok bool) {
 			control = control || s.Lengths[i] > l2tpHeader
 		case l2tpPPP(b, s.Lengths[i]):
 			data = true
-		case len(b) >= 2 && binary.BigEndian.Uint16(b)&(l2tpControl|l2tpVersion) == 2 && (control || data):
-		case len(b) >= 8 && control && b[1]&l2tpVersion == 3: // data of version 3
+		case len(b) >= 2 && l2tpOther(binary.BigEndian.Uint16(b)):
 		default:
 			return false, false, false
 		}
 	}
 	return control, data, true
+}
+
+// l2tpOther says whether a datagram may be data whose payload tells nothing: a
+// header of version 2 with sound flags, or of version 3 (RFC 3931 4.1.2.1).
+func l2tpOther(head uint16) bool {
+	return head&(l2tpControl|l2tpReserved|l2tpVersion) == 2 || head == 3
 }
 
 // l2tpMessage says whether a datagram is a control message: one that only

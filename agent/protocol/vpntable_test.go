@@ -166,6 +166,8 @@ func TestL2TPAndPPTP(t *testing.T) {
 		{"acknowledgements only", udpFlow(5, 6, "cs", ack, ack), "none", ""},
 		{"data both ways", udpFlow(5, 6, "cs", lcp, ip6), "confirmed", "l2tp"},
 		{"data one way", udpFlow(5, 6, "c", lcp), "suspected", "l2tp"},
+		{"data, and data that tells nothing", udpFlow(5, 6, "csc", join(be16(2), be16(9), be16(8), noise(1, 40)), join(be16(2), be16(9), be16(8), noise(2, 40)), lcp), "suspected", "l2tp"},
+		{"data, and something else", udpFlow(5, 6, "cs", lcp, text("not L2TP")), "none", ""},
 		{"data with compressed PPP headers", udpFlow(5, 6, "cs", join(be16(2), be16(9), be16(8), []byte{0x21, 0x45, 0}, be16(40), noise(1, 36)), join(be16(2), be16(9), be16(8), be16(0x0057), []byte{0x60, 0, 0, 0}, be16(8), noise(2, 42))), "confirmed", "l2tp"},
 		{"compressed PPP headers, IP of another length", udpFlow(5, 6, "c", join(be16(2), be16(9), be16(8), []byte{0x21, 0x45, 0}, be16(41), noise(1, 36))), "none", ""},
 		{"LCP whose length does not fit", udpFlow(5, 6, "c", lcp[:12]), "none", ""},
