@@ -1,11 +1,14 @@
 package feed
 
 import (
+	"context"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"sallyport/agent/testenv"
 	"sallyport/rules"
 )
 
@@ -131,5 +134,27 @@ func TestSTIXBundle(t *testing.T) {
 	})
 	if d := cmp.Diff(res.Withdrawn, []Withdrawal{{rules.TypeIP, "192.0.2.2"}, {rules.TypeIP, "192.0.2.3"}}); d != "" {
 		t.Errorf("withdrawn:\n%s", d)
+	}
+}
+
+// TestPublishedBundles imports OASIS's own examples: each is read or refused
+// whole, and no object is passed over in silence.
+func TestPublishedBundles(t *testing.T) {
+	for _, dir := range [][]string{{"intel", "formats", "stix"}, {"conformance", "stix", "examples"}} {
+		files, err := filepath.Glob(filepath.Join(testenv.Shared(t, dir...), "*.json"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%d files, error %v", len(files), err)
+		}
+		for _, f := range files {
+			res, err := Import(context.Background(), Request{Kind: "stix", From: f, Now: testNow})
+			name := filepath.Base(f)
+			other := strings.HasPrefix(name, "schemas_") || strings.HasPrefix(name, "interop_") || name == "sco-examples-bundle.json" // a bare list
+			if other != (err != nil) {
+				t.Errorf("%s: %v", name, err)
+			}
+			if err == nil && res.Report.Rows > res.Report.Accepted+res.Report.Duplicates+res.Report.Rejected {
+				t.Errorf("%s: rows unaccounted for: %+v", name, res.Report)
+			}
+		}
 	}
 }
