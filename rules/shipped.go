@@ -37,18 +37,26 @@ func ShippedSet(o Options) (*Set, error) {
 func LoadSet(o Options, paths ...string) (*Set, error) {
 	b := NewBuilder(o)
 	for _, path := range paths {
-		entities, err := Load(path)
-		if err != nil {
+		if err := b.Path(path); err != nil {
 			return nil, err
-		}
-		b.Pack(Pack{Name: filepath.Base(path), Date: newestSource(entities)})
-		for _, e := range entities {
-			if err := b.Entity(e); err != nil {
-				return nil, fmt.Errorf("compile %s: %w", path, err)
-			}
 		}
 	}
 	return b.Set()
+}
+
+// Path adds an entity file, or a folder of them, as a pack of its own.
+func (b *Builder) Path(path string) error {
+	entities, err := Load(path)
+	if err != nil {
+		return err
+	}
+	b.Pack(Pack{Name: filepath.Base(path), Date: newestSource(entities)})
+	for _, e := range entities {
+		if err := b.Entity(e); err != nil {
+			return fmt.Errorf("compile %s: %w", path, err)
+		}
+	}
+	return nil
 }
 
 // newestSource is the date of the newest document the entities rest on.
