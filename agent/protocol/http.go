@@ -147,12 +147,11 @@ func lookConnect(f *Flow, e *exchange) Result {
 		f.Facts.Hidden = &Hidden{Host: host, Port: port, By: "http_connect"}
 	}
 	outer := Result{State: e.answered(), Label: "http", Evidence: "HTTP CONNECT to " + clip(string(e.target))}
-	if e.status != 200 {
-		return outer
-	}
-	n, m := prefaceEnd(f.Client.Stream, f.Server.Stream)
-	if n < 0 {
-		outer.State = Suspected
+	n, m, status := connectEnd(f.Client.Stream, f.Server.Stream)
+	if status/100 != 2 {
+		if (status == 0 || status == 407) && !f.Closed {
+			outer.State = Suspected // the proxy has not agreed, and may yet
+		}
 		return outer
 	}
 	inner, open := lookInside(f, n, m)

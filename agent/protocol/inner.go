@@ -1,6 +1,9 @@
 package protocol
 
-import "bytes"
+import (
+	"bytes"
+	"strconv"
+)
 
 // lookInside asks the detectors of remote access about what a tunnel carries:
 // the bytes after n of the client and after m of the server. Unknown: nothing
@@ -30,7 +33,11 @@ func lookInside(f *Flow, n, m int) (best Result, open bool) {
 // zero when there is none; n is -1 when it is not over yet.
 func prefaceEnd(client, server []byte) (n, m int) {
 	if starts(client, "CONNECT ") {
-		return connectEnd(client, server)
+		n, m, status := connectEnd(client, server)
+		if status/100 != 2 {
+			return -1, 0
+		}
+		return n, m
 	}
 	if begins(client, "PROXY ") || begins(client, proxyV2) {
 		header, state := readProxyHeader(client)
@@ -44,11 +51,35 @@ func prefaceEnd(client, server []byte) (n, m int) {
 	return 0, 0
 }
 
-func connectEnd(client, server []byte) (n, m int) {
-	end := []byte("\r\n\r\n")
-	n, m = bytes.Index(client, end), bytes.Index(server, end)
-	if n < 0 || m < 0 || !starts(server, "HTTP/1.") {
-		return -1, 0
+// maxConnects bounds the requests of one connection: a proxy that wants NTLM
+// refuses two before it agrees.
+const maxConnects = 4
+
+// connectEnd finds the end of a CONNECT and of its reply. A proxy may ask for a
+// password first (407), and the client then asks again on the same connection.
+// status is that of the last whole reply, 0 while there is none.
+func connectEnd(client, server []byte) (n, m, status int) {
+	for range maxConnects {
+		var e exchange
+		if _, ok := e.readRequest(client[n:]); !ok || !e.whole {
+			return n, m, status
+		}
+		end := bytes.Index(server[m:], []byte("\r\n\r\n"))
+		if end < 0 {
+			return n, m, status
+		}
+		e.readReply(server[m:])
+		e.fields = server[m : m+end+2]
+		status = e.status
+		n = len(client) - len(e.body)
+		m += end + 4
+		if status != 407 {
+			return n, m, status
+		}
+		size, _ := strconv.Atoi(e.field("Content-Length"))
+		if m += max(size, 0); m > len(server) || !starts(client[n:], "CONNECT ") {
+			return n, min(m, len(server)), status
+		}
 	}
-	return n + len(end), m + len(end)
+	return n, m, status
 }

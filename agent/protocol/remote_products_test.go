@@ -58,6 +58,7 @@ func proxyCases() []remoteCase {
 		{name: "SMTP is no HTTP", client: one("EHLO a\r\n"), server: one("220 b\r\n")},
 		{name: "CONNECT refused", client: one(connect), server: one("HTTP/1.1 403 Forbidden\r\n\r\n"), label: "http", state: Confirmed, hidden: target},
 		{name: "SSH inside CONNECT", client: []string{connect, "SSH-2.0-a\r\n"}, server: []string{agreed, "SSH-2.0-b\r\n"}, label: "ssh", product: "b", state: Confirmed, evidence: "inside an HTTP CONNECT to host.example:2222", hidden: target},
+		{name: "SSH inside CONNECT after a password was asked for", client: []string{connect, connect, "SSH-2.0-a\r\n"}, server: []string{"HTTP/1.1 407 No\r\nContent-Length: 5\r\n\r\nplain", agreed, "SSH-2.0-b\r\n"}, label: "ssh", product: "b", state: Confirmed, hidden: target},
 		{name: "RDP inside CONNECT", client: []string{connect, unhex(crTLS)}, server: []string{agreed, negotiation(0xd0, 2, 0, 1)}, label: "rdp", state: Confirmed, hidden: target},
 		{name: "IPv6 CONNECT", client: one("CONNECT [2001:db8::1]:443 HTTP/1.1\r\n\r\n"), server: one(agreed), label: "http", state: Confirmed, hidden: Hidden{Host: "2001:db8::1", Port: 443, By: "http_connect"}},
 		{name: "PROXY 1, then SSH", client: one("PROXY TCP4 198.18.0.5 198.18.0.2 55555 22\r\nSSH-2.0-a\r\n"), server: one("SSH-2.0-b\r\n"), label: "ssh", product: "b", state: Confirmed, evidence: "PROXY", hidden: Hidden{Host: "198.18.0.5", Port: 55555, By: "proxy_header"}},
