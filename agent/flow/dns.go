@@ -54,9 +54,21 @@ func (t *Table) dns(f *Flow, p *capture.Packet, fromClient bool) {
 	case 17:
 		if len(p.Payload) >= dnsHeader {
 			t.message(f, fromClient, p.Payload, p)
+			t.plainDNS(f, p)
 		}
 	case 6:
 		t.dnsSegment(f, p, fromClient)
+	}
+}
+
+// plainDNS decides a flow that both sides have shown to be ordinary DNS: a busy
+// resolver would fill the table with first bytes that nobody asks for.
+func (t *Table) plainDNS(f *Flow, p *capture.Packet) {
+	if f.decided || f.FromClient.Payloads == 0 || f.FromServer.Payloads == 0 {
+		return
+	}
+	if f.look.state.Idle() && looksDNS(p.Payload, p.Sent) {
+		t.decide(f)
 	}
 }
 

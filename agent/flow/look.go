@@ -9,7 +9,6 @@ import (
 // the engine's state. Decided flows give theirs back.
 type look struct {
 	sides  [2]half // client, server
-	flow   protocol.Flow
 	state  protocol.EngineState
 	budget int // bytes charged to the table
 	next   *look
@@ -17,13 +16,19 @@ type look struct {
 
 // half is one side. Datagrams share one arena; a datagram is found by its end.
 type half struct {
-	stream    stream
-	arena     []byte
-	ends      [protocol.MaxDatagrams]int
-	lengths   [protocol.MaxDatagrams]int
-	datagrams [protocol.MaxDatagrams][]byte
-	kept      int
-	count     int
+	stream  stream
+	arena   []byte
+	ends    [protocol.MaxDatagrams]uint16
+	lengths [protocol.MaxDatagrams]uint32
+	kept    uint8
+	count   int
+}
+
+// scratch is what the detectors are shown, of one flow at a time.
+type scratch struct {
+	flow      protocol.Flow
+	datagrams [2][protocol.MaxDatagrams][]byte
+	lengths   [2][protocol.MaxDatagrams]int
 }
 
 func (l *look) reset() {
@@ -31,10 +36,8 @@ func (l *look) reset() {
 		h := &l.sides[i]
 		h.stream.reset()
 		h.arena = h.arena[:0]
-		clear(h.datagrams[:])
 		h.kept, h.count = 0, 0
 	}
-	l.flow = protocol.Flow{}
 	l.state = protocol.EngineState{}
 	l.budget = 0
 }
@@ -54,21 +57,21 @@ func (h *half) add(payload []byte, length int) bool {
 		return false
 	}
 	h.arena = append(h.arena, payload[:min(len(payload), protocol.MaxDatagram)]...)
-	h.ends[h.kept], h.lengths[h.kept] = len(h.arena), length
+	h.ends[h.kept], h.lengths[h.kept] = uint16(len(h.arena)), uint32(length)
 	h.kept++
 	return true
 }
 
-// side is what a detector is shown.
-func (h *half) side(to *protocol.Side) {
-	to.Stream = h.stream.ready()
-	to.Count = h.count
-	from := 0
-	for i, end := range h.ends[:h.kept] { // the arena may have moved
-		h.datagrams[i] = h.arena[from:end:end]
+// show lays one side out for the detectors.
+func (c *scratch) show(h *half, n int, to *protocol.Side) {
+	to.Stream, to.Count = h.stream.ready(), h.count
+	from := uint16(0)
+	for i, end := range h.ends[:h.kept] {
+		c.datagrams[n][i] = h.arena[from:end:end]
+		c.lengths[n][i] = int(h.lengths[i])
 		from = end
 	}
-	to.Datagrams, to.Lengths = h.datagrams[:h.kept], h.lengths[:h.kept]
+	to.Datagrams, to.Lengths = c.datagrams[n][:h.kept], c.lengths[n][:h.kept]
 }
 
 // full says whether the side takes nothing more.
@@ -127,20 +130,20 @@ func (t *Table) charge(l *look) {
 // ask lets the detectors look. last: nothing more will come.
 func (t *Table) ask(f *Flow, last bool) {
 	l := f.look
-	l.sides[0].side(&l.flow.Client)
-	l.sides[1].side(&l.flow.Server)
-	l.flow.Proto = f.Transport
-	l.flow.ClientPort, l.flow.ServerPort = f.Client.Port(), f.Server.Port()
-	l.flow.MidFlow = f.MidFlow
-	l.flow.Facts = &f.Facts
-	full := l.sides[0].full(f.Transport) && l.sides[1].full(f.Transport)
-	l.flow.Closed = last || full
-	best, changed, decided := t.engine.Look(&l.state, &l.flow)
+	c := &t.scratch
+	c.show(&l.sides[0], 0, &c.flow.Client)
+	c.show(&l.sides[1], 1, &c.flow.Server)
+	c.flow.Proto = f.Transport
+	c.flow.ClientPort, c.flow.ServerPort = f.Client.Port(), f.Server.Port()
+	c.flow.MidFlow = f.MidFlow
+	c.flow.Facts = &f.Facts
+	c.flow.Closed = last || l.sides[0].full(f.Transport) && l.sides[1].full(f.Transport)
+	best, changed, decided := t.engine.Look(&l.state, &c.flow)
 	f.Result = best
 	if changed {
 		t.emit(f, Identified)
 	}
-	if decided || l.flow.Closed {
+	if decided || c.flow.Closed {
 		t.decide(f)
 	}
 }

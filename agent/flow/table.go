@@ -50,6 +50,7 @@ type Table struct {
 	nextID    uint64
 	live      bool // a packet with a direction has been seen
 	counters  counters
+	scratch   scratch
 
 	freeFlows *Flow
 	idleFlows int

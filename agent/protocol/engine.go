@@ -85,6 +85,10 @@ type EngineState struct {
 // Best is the answer so far.
 func (s *EngineState) Best() Result { return s.best }
 
+// Idle says whether no candidate is unfinished: only a cheap test of bytes to
+// come could still change the answer.
+func (s *EngineState) Idle() bool { return s.candidates.without(s.finished) == mask{} }
+
 // NewEngine makes an engine over list, most specific first. More than 128
 // detectors do not fit: that is a mistake in the program, and it panics.
 func NewEngine(list []Detector) *Engine {
