@@ -289,7 +289,8 @@ func (j *job) actor(name string) string {
 func (j *job) result() *Result {
 	j.state.At = j.req.Now().UTC()
 	r := &Result{Report: j.report, State: j.state, Partial: j.partial, Entities: j.list, Withdrawn: j.withdrawn}
-	if j.list == nil || len(j.entity.Indicators) > len(j.req.Entity.Indicators) {
+	// An entity without an indicator would make an empty feed look like one of one.
+	if n := len(j.entity.Indicators); n > 0 && (j.list == nil || n > len(j.req.Entity.Indicators)) {
 		r.Entities = append(r.Entities, j.entity)
 	}
 	return r
