@@ -19,6 +19,7 @@ import (
 	"sallyport/agent/enrich"
 	"sallyport/agent/flow"
 	"sallyport/agent/flowlog"
+	"sallyport/agent/history"
 	"sallyport/agent/ledger"
 	"sallyport/agent/naming"
 	"sallyport/agent/protocol"
@@ -47,20 +48,22 @@ type Agent struct {
 	court    *court
 	spool    *deliver.Spool
 	ledger   *ledger.Ledger
+	history  *history.History
 	flowLog  *flowlog.Log
 	names    *naming.Table
 	enrich   *enrich.Enricher
 	control  *control.Server
 	losses   *losses
 	relays   *relays
-	ready    chan struct{} // closed when every sensor has attached
+	ready    chan struct{}          // closed when every sensor has attached
+	fresh    chan []rules.Indicator // to be matched against the history
 
 	ledgerClosed bool
 }
 
 // New prepares an agent; Run does the rest.
 func New(cfg Config, version string, stdout io.Writer, log hclog.Logger) *Agent {
-	return &Agent{cfg: cfg, version: version, log: log, stdout: stdout, ready: make(chan struct{})}
+	return &Agent{cfg: cfg, version: version, log: log, stdout: stdout, ready: make(chan struct{}), fresh: make(chan []rules.Indicator, 8)}
 }
 
 // Run runs until ctx ends, then hands what it has to the spool and, as far as
@@ -151,6 +154,7 @@ func (a *Agent) open() (closeAll func() error, err error) {
 
 // assemble makes the stages that hold no state on disk.
 func (a *Agent) assemble(judge *rules.Judge) {
+	a.history = history.New(a.cfg.History, a.log)
 	a.names = naming.New(a.cfg.Naming)
 	a.relays = newRelays()
 	a.losses = newLosses(a.lossCounters, a.degraded)
@@ -159,7 +163,7 @@ func (a *Agent) assemble(judge *rules.Judge) {
 	a.pipeline.table = flow.New(a.cfg.Flow, protocol.NewEngine(protocol.Detectors()), a.pipeline)
 	a.court = &court{
 		live: a.live, enrich: a.enrich, relays: a.relays, loss: a.losses.since, report: a.ledger.Observe,
-		ended: func(o *rules.Observation) { a.flowLog.Write(o) },
+		ended: func(o *rules.Observation) { a.history.Add(o); a.flowLog.Write(o) },
 		log:   a.log.Named("judge"),
 	}
 	a.court.judge.Store(judge)
@@ -175,12 +179,14 @@ func (a *Agent) run(ctx context.Context) error {
 	sending, sendingCtx := errgroup.WithContext(downstream)
 	sending.Go(func() error { return deliverer.Run(sendingCtx) })
 	sending.Go(func() error { return a.enrich.Run(sendingCtx) })
+	sending.Go(func() error { return a.history.Run(sendingCtx) })
 
 	keeping, stopKeeping := context.WithCancel(downstream)
 	defer stopKeeping()
 	var keepers errgroup.Group
 	keepers.Go(func() error { return a.ledger.Run(keeping) })
 	keepers.Go(func() error { return a.reportSelf(keeping, a.spool.Events()) })
+	keepers.Go(func() error { return a.lookBack(keeping) })
 
 	var courts errgroup.Group
 	courts.Go(func() error { return a.court.run(downstream, a.queues.attributed) })

@@ -13,6 +13,7 @@ import (
 	"sallyport/agent/enrich"
 	"sallyport/agent/flow"
 	"sallyport/agent/flowlog"
+	"sallyport/agent/history"
 	"sallyport/agent/ledger"
 	"sallyport/agent/naming"
 	"sallyport/agent/sensor"
@@ -38,6 +39,7 @@ type Config struct {
 	Naming    naming.Config   `yaml:"naming"`
 	Enrich    enrich.Config   `yaml:"enrich"`
 	Rules     RulesConfig     `yaml:"rules"`
+	History   history.Config  `yaml:"history"`
 	Ledger    ledger.Config   `yaml:"ledger"`
 	Deliver   deliver.Config  `yaml:"deliver"`
 	FlowLog   flowlog.Config  `yaml:"flow_log"`
@@ -69,6 +71,7 @@ func DefaultConfig() Config {
 		Naming:  naming.DefaultConfig(),
 		Enrich:  enrich.DefaultConfig(),
 		Rules:   DefaultRulesConfig(),
+		History: history.DefaultConfig(),
 		Ledger:  ledger.DefaultConfig(),
 		Deliver: deliver.DefaultConfig(),
 		FlowLog: flowlog.DefaultConfig(),
@@ -80,7 +83,7 @@ func DefaultConfig() Config {
 func LoadConfig(path string) (Config, error) {
 	c := DefaultConfig()
 	c.Deliver.Dir, c.Deliver.Collector.IdentityDir, c.Deliver.File.Path = "", "", ""
-	c.Ledger.Path = ""
+	c.Ledger.Path, c.History.Path = "", ""
 	if path != "" {
 		if err := c.read(path); err != nil {
 			return Config{}, err
@@ -137,6 +140,7 @@ func (c *Config) complete() error {
 		&c.Deliver.Collector.IdentityDir: "identity",
 		&c.Deliver.File.Path:             "findings.jsonl",
 		&c.Ledger.Path:                   "ledger.db",
+		&c.History.Path:                  "history.db",
 	} {
 		if *path == "" {
 			*path = filepath.Join(c.StateDir, name)
@@ -154,7 +158,7 @@ func (c *Config) Validate() error {
 		return err
 	}
 	for _, part := range []interface{ Validate() error }{
-		c.Sensor.Socket, c.Sensor.Link, c.Flow, c.Naming, c.Enrich, c.Rules, c.Ledger, c.Deliver, c.FlowLog,
+		c.Sensor.Socket, c.Sensor.Link, c.Flow, c.Naming, c.Enrich, c.Rules, c.History, c.Ledger, c.Deliver, c.FlowLog,
 	} {
 		if err := part.Validate(); err != nil {
 			return err

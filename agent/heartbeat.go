@@ -85,6 +85,7 @@ func (a *Agent) lossCounters() (lost, dropped map[string]uint64) {
 	add(dropped, "flow", map[string]uint64{"undecodable_packet": garbled})
 	add(dropped, "judge", a.queues.drops())
 	add(dropped, "naming", a.names.Stats().Dropped)
+	add(dropped, "history", map[string]uint64{"not_remembered": a.history.Stats().Dropped})
 	add(dropped, "spool", a.spool.Dropped())
 	add(dropped, "flow_log", map[string]uint64{"not_written": a.flowLog.Dropped()})
 	return lost, dropped

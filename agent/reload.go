@@ -28,5 +28,13 @@ func (a *Agent) Reload(ctx context.Context) (string, error) {
 			a.log.Warn("the kernel takes only a part of the attributed prefixes; the rest is matched in user space", "sensor", s.Name(), "given", report.Given, "loaded", report.Loaded)
 		}
 	}
-	return fmt.Sprintf("%d indicators in force, %d before", set.Len(), before.Len()), nil
+	fresh := set.New(before)
+	if len(fresh) > 0 {
+		select {
+		case a.fresh <- fresh:
+		case <-ctx.Done():
+			return "", fmt.Errorf("match new indicators against the history: %w", ctx.Err())
+		}
+	}
+	return fmt.Sprintf("%d indicators in force, %d before; %d values are new and are matched against the history", set.Len(), before.Len(), len(fresh)), nil
 }

@@ -34,7 +34,7 @@ func validateCollector(c Config) error {
 	cc := c.Collector
 	if cc.URL != "" {
 		if u, err := url.Parse(cc.URL); err != nil || u.Scheme != "https" || u.Host == "" {
-			return fmt.Errorf("spool.collector.url is %q: use https://host:port", cc.URL)
+			return fmt.Errorf("deliver.collector.url is %q: use https://host:port", cc.URL)
 		}
 	}
 	own := 0
@@ -45,11 +45,11 @@ func validateCollector(c Config) error {
 	}
 	switch {
 	case own != 0 && own != 3:
-		return errors.New("spool.collector: name cert_file, key_file and ca_file, or none of them")
+		return errors.New("deliver.collector: name cert_file, key_file and ca_file, or none of them")
 	case own == 3 && cc.URL == "":
-		return errors.New("spool.collector.url is empty: with certificates of your own it must be named")
+		return errors.New("deliver.collector.url is empty: with certificates of your own it must be named")
 	case own == 0 && cc.IdentityDir == "":
-		return errors.New("spool.collector.identity_dir is empty: name the folder that sallyport enrol wrote to")
+		return errors.New("deliver.collector.identity_dir is empty: name the folder that sallyport enrol wrote to")
 	}
 	return nil
 }

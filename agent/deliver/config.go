@@ -41,29 +41,29 @@ func DefaultConfig() Config {
 func (c Config) Validate() error {
 	switch {
 	case c.Dir == "":
-		return errors.New("spool.dir is empty: name a folder that survives a restart")
+		return errors.New("deliver.dir is empty: name a folder that survives a restart")
 	case c.SegmentBytes < 4<<10 || c.SegmentBytes > 64<<20:
-		return fmt.Errorf("spool.segment_bytes is %d: use 4096 to 67108864", c.SegmentBytes)
+		return fmt.Errorf("deliver.segment_bytes is %d: use 4096 to 67108864", c.SegmentBytes)
 	case c.MaxBytes < 4*c.SegmentBytes:
-		return fmt.Errorf("spool.max_bytes is %d: use at least four segments (%d)", c.MaxBytes, 4*c.SegmentBytes)
+		return fmt.Errorf("deliver.max_bytes is %d: use at least four segments (%d)", c.MaxBytes, 4*c.SegmentBytes)
 	case c.MaxAge < time.Minute:
-		return fmt.Errorf("spool.max_age is %s: use a minute or more", c.MaxAge)
+		return fmt.Errorf("deliver.max_age is %s: use a minute or more", c.MaxAge)
 	case c.MaxFinding < 4<<10 || c.MaxFinding > 16<<20:
-		return fmt.Errorf("spool.max_finding is %d: use 4096 to 16777216", c.MaxFinding)
+		return fmt.Errorf("deliver.max_finding is %d: use 4096 to 16777216", c.MaxFinding)
 	case c.Batch < 1 || c.Batch > 10_000:
-		return fmt.Errorf("spool.batch is %d: use 1 to 10000", c.Batch)
+		return fmt.Errorf("deliver.batch is %d: use 1 to 10000", c.Batch)
 	case len(c.Destinations) == 0:
-		return errors.New("spool.destinations is empty: name at least one of collector, file, stdout, journald")
+		return errors.New("deliver.destinations is empty: name at least one of collector, file, stdout, journald")
 	}
 	seen := map[string]bool{}
 	for _, name := range c.Destinations {
 		if seen[name] {
-			return fmt.Errorf("spool.destinations names %q twice", name)
+			return fmt.Errorf("deliver.destinations names %q twice", name)
 		}
 		seen[name] = true
 		k, ok := kindNamed(name)
 		if !ok {
-			return fmt.Errorf("spool.destinations: %q is unknown: use collector, file, stdout or journald", name)
+			return fmt.Errorf("deliver.destinations: %q is unknown: use collector, file, stdout or journald", name)
 		}
 		if err := k.validate(c); err != nil {
 			return err

@@ -24,11 +24,11 @@ func defaultFile() FileConfig {
 func validateFile(c Config) error {
 	switch {
 	case !filepath.IsAbs(c.File.Path):
-		return fmt.Errorf("spool.file.path is %q: use an absolute path", c.File.Path)
+		return fmt.Errorf("deliver.file.path is %q: use an absolute path", c.File.Path)
 	case c.File.MaxBytes < 1<<10:
-		return fmt.Errorf("spool.file.max_bytes is %d: use 1024 or more", c.File.MaxBytes)
+		return fmt.Errorf("deliver.file.max_bytes is %d: use 1024 or more", c.File.MaxBytes)
 	case c.File.Keep < 1:
-		return errors.New("spool.file.keep is below 1: rotation would remove findings at once")
+		return errors.New("deliver.file.keep is below 1: rotation would remove findings at once")
 	}
 	return nil
 }

@@ -119,8 +119,8 @@ func TestConfigRefused(t *testing.T) {
 		change func(*Config)
 		want   string
 	}{
-		{"no folder", func(c *Config) { c.Dir = "" }, "spool.dir"},
-		{"small bound", func(c *Config) { c.MaxBytes = 1 }, "spool.max_bytes"},
+		{"no folder", func(c *Config) { c.Dir = "" }, "deliver.dir"},
+		{"small bound", func(c *Config) { c.MaxBytes = 1 }, "deliver.max_bytes"},
 		{"unknown destination", func(c *Config) { c.Destinations = []string{"kafka"} }, `"kafka" is unknown`},
 		{"twice", func(c *Config) { c.Destinations = []string{"stdout", "stdout"} }, "twice"},
 		{"none", func(c *Config) { c.Destinations = nil }, "at least one"},
