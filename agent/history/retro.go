@@ -1,0 +1,77 @@
+package history
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"sallyport/rules"
+)
+
+// maxSearches is the number of indicators above which the whole history is read
+// once instead of being searched for each.
+const maxSearches = 1000
+
+// Retro yields the past flows that the new indicators may concern, for the judge
+// to match against the new set: it decides, this only finds. The same flow may
+// come more than once, under its own id, when several indicators meet it.
+func (h *History) Retro(ctx context.Context, yield func(Past) bool, fresh ...rules.Indicator) error {
+	if err := h.Flush(); err != nil {
+		h.log.Warn("what is in memory is not searched", "error", err)
+	}
+	if len(fresh) > maxSearches {
+		return h.Query(ctx, Filter{}, yield)
+	}
+	enough := false
+	for _, in := range fresh {
+		f, err := filterOf(in)
+		if err != nil {
+			h.log.Warn("indicator cannot be searched for", "type", string(in.Type), "value", in.Value, "error", err)
+			continue
+		}
+		err = h.Query(ctx, f, func(p Past) bool {
+			enough = !yield(p)
+			return !enough
+		})
+		if err != nil {
+			return fmt.Errorf("search history: %w", err)
+		}
+		if enough {
+			return nil
+		}
+	}
+	return nil
+}
+
+// filterOf is the search for one indicator.
+func filterOf(in rules.Indicator) (Filter, error) {
+	switch in.Type {
+	case rules.TypeIP:
+		a, err := netip.ParseAddr(in.Value)
+		if err != nil {
+			return Filter{}, err
+		}
+		return Filter{Prefix: netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen())}, nil
+	case rules.TypeCIDR:
+		p, err := netip.ParsePrefix(in.Value)
+		return Filter{Prefix: p}, err
+	case rules.TypeASN:
+		n, err := strconv.ParseUint(strings.TrimPrefix(strings.ToUpper(in.Value), "AS"), 10, 32)
+		return Filter{ASN: uint32(n)}, err
+	case rules.TypeDomain:
+		return Filter{Domain: in.Value}, nil
+	case rules.TypeURLHost:
+		return Filter{Host: in.Value}, nil
+	case rules.TypeTLSSHA1, rules.TypeTLSSHA256:
+		return Filter{Certificate: in.Value}, nil
+	case rules.TypeJA3:
+		return Filter{JA3: in.Value}, nil
+	case rules.TypeJA4:
+		return Filter{JA4: in.Value}, nil
+	case rules.TypeHASSH:
+		return Filter{HASSH: in.Value}, nil
+	}
+	return Filter{}, fmt.Errorf("unknown type %q", in.Type)
+}
