@@ -40,6 +40,7 @@ static __always_inline void asked6(struct bpf_sock_addr *ctx, struct endpoint *e
  * to learn a source address. */
 static __always_inline int ask_connect(struct bpf_sock_addr *ctx, const struct endpoint *asked)
 {
+	struct flow_key key = {};
 	struct socket_state *s;
 
 	if (ctx->protocol != IPPROTO_TCP && ctx->protocol != IPPROTO_UDP)
@@ -47,6 +48,10 @@ static __always_inline int ask_connect(struct bpf_sock_addr *ctx, const struct e
 	s = state_of(ctx);
 	if (!s)
 		return 1;
+	if (s->flow.opened) { /* a socket used again: its new flow is wanted anew */
+		key.cookie = s->flow.cookie;
+		bpf_map_delete_elem(&done_flows, &key);
+	}
 	end_flow(s);
 	own_current(&s->owner);
 	s->listener = 0;

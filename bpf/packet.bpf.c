@@ -155,10 +155,11 @@ static __always_inline int copy_payload(struct __sk_buff *skb, struct flow *f, s
 	} else if (h->tuple.remote.port == bpf_htons(53) || h->tuple.local.port == bpf_htons(53)) {
 		f->class = CLASS_DNS;
 	} else if (f->class < CLASS_HANDSHAKE) {
-		class = classify(skb, h);
-		if (class != 0xff && class > f->class)
+		class = classify(skb, h->payload, h->length, h->proto);
+		if (class != MORE_UNWANTED && class > f->class)
 			f->class = class;
-	} else if (f->class == CLASS_HANDSHAKE && *used && classify(skb, h) == 0xff) {
+	} else if (f->class == CLASS_HANDSHAKE && *used &&
+		   classify(skb, h->payload, h->length, h->proto) == MORE_UNWANTED) {
 		*used = budgets[CLASS_HANDSHAKE];
 	}
 	if (f->class >= CLASSES)
@@ -287,12 +288,10 @@ static __always_inline void slow(struct __sk_buff *skb, struct bpf_sock *sk, str
 		look_up(f, c.generation);
 		further |= f->attributed && !was;
 	}
-	if (!f->opened) {
+	if (!f->opened || further || owned || c.seconds - f->reported >= update_seconds) {
+		emit_flow(f->opened ? RECORD_UPDATE : RECORD_OPEN, f, &s->owner, s->netns);
 		f->opened = 1;
-		emit_flow(RECORD_OPEN, f, &s->owner, s->netns);
-	} else if (further || owned || c.seconds - f->reported >= update_seconds) {
 		f->reported = c.seconds;
-		emit_flow(RECORD_UPDATE, f, &s->owner, s->netns);
 	}
 	if (h.length)
 		spent = copy_payload(skb, f, s, &h, out);

@@ -20,23 +20,28 @@ struct headers {
 #define TCP_RST 4
 #define TCP_ACK 16
 
-/* skip_extensions walks the extension headers of IPv6 (RFC 8200 section 4). */
-static __always_inline int skip_extensions(struct __sk_buff *skb, __u8 *next, __u32 *offset)
+/* The two functions below are global, so that the verifier walks each once and
+ * not for every path that leads to it. */
+
+/* find_transport walks the extension headers of IPv6 (RFC 8200 section 4). It
+ * returns the offset of TCP or UDP << 8 and its number, or 0. */
+__noinline __u32 find_transport(struct __sk_buff *skb, __u32 next)
 {
+	__u32 offset = 40;
 	__u8 h[8];
 
 #pragma unroll
 	for (int i = 0; i < 4; i++) {
-		if (*next == IPPROTO_TCP || *next == IPPROTO_UDP)
+		if (next == IPPROTO_TCP || next == IPPROTO_UDP)
+			break;
+		if (next != 0 && next != 43 && next != 44 && next != 60)
 			return 0;
-		if (*next != 0 && *next != 43 && *next != 44 && *next != 60)
-			return -1;
-		if (bpf_skb_load_bytes(skb, *offset, h, sizeof(h)))
-			return -1;
-		*offset += *next == 44 ? 8 : (h[1] + 1) * 8;
-		*next = h[0];
+		if (bpf_skb_load_bytes(skb, offset, h, sizeof(h)))
+			return 0;
+		offset += next == 44 ? 8 : (h[1] + 1) * 8;
+		next = h[0];
 	}
-	return *next == IPPROTO_TCP || *next == IPPROTO_UDP ? 0 : -1;
+	return offset << 8 | (next & 0xff);
 }
 
 static __always_inline int read_headers(struct __sk_buff *skb, int out, struct headers *h)
@@ -56,12 +61,12 @@ static __always_inline int read_headers(struct __sk_buff *skb, int out, struct h
 	} else {
 		if (bpf_skb_load_bytes(skb, 20, ip + 20, 20))
 			return -1;
-		offset = 40;
-		h->proto = ip[6];
 		__builtin_memcpy(src->addr, ip + 8, 16);
 		__builtin_memcpy(dst->addr, ip + 24, 16);
-		if (skip_extensions(skb, &h->proto, &offset))
-			return -1;
+		offset = ip[6] == IPPROTO_TCP || ip[6] == IPPROTO_UDP ? 40 << 8 | ip[6] :
+									find_transport(skb, ip[6]);
+		h->proto = offset;
+		offset = offset >> 8 & 0xffff;
 	}
 	if (h->proto == IPPROTO_TCP) {
 		if (bpf_skb_load_bytes(skb, offset, ip, 14))
@@ -133,28 +138,29 @@ static __always_inline __u8 udp_class(const __u8 *b, __u32 n)
 	return CLASS_PLAIN;
 }
 
-/* classify reads the first payload bytes. 0xff: application data of TLS, of which
- * no more is wanted. */
-static __always_inline __u8 classify(struct __sk_buff *skb, const struct headers *h)
+/* MORE_UNWANTED: application data of TLS. */
+#define MORE_UNWANTED 0xff
+
+/* classify reads the first n payload bytes. */
+__noinline __u32 classify(struct __sk_buff *skb, __u32 at, __u32 n, __u32 proto)
 {
 	__u8 b[20] = {};
-	__u32 n = h->length;
 
 	if (n >= 20) {
-		if (bpf_skb_load_bytes(skb, h->payload, b, 20))
+		if (bpf_skb_load_bytes(skb, at, b, 20))
 			return CLASS_PLAIN;
 	} else if (n >= 8) {
-		if (bpf_skb_load_bytes(skb, h->payload, b, 8))
+		if (bpf_skb_load_bytes(skb, at, b, 8))
 			return CLASS_PLAIN;
 	} else if (n >= 2) {
-		if (bpf_skb_load_bytes(skb, h->payload, b, 2))
+		if (bpf_skb_load_bytes(skb, at, b, 2))
 			return CLASS_PLAIN;
 		n = 2;
 	}
-	if (h->proto == IPPROTO_UDP)
+	if (proto == IPPROTO_UDP)
 		return udp_class(b, n);
 	if (n >= 3 && b[0] == 0x17 && b[1] == 3)
-		return 0xff;
+		return MORE_UNWANTED;
 	return tcp_class(b, n);
 }
 
