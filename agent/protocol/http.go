@@ -126,9 +126,17 @@ func lookHTTP(f *Flow) Result {
 	if string(e.method) == "CONNECT" {
 		return lookConnect(f, &e)
 	}
+	webSocketOpen := false
+	if e.status == 101 {
+		answer, open := lookWebSocket(client, server)
+		if answer.State != Unknown {
+			return answer
+		}
+		webSocketOpen = open && !f.Closed
+	}
 	answer := Result{State: e.answered(), Label: "http", Evidence: "HTTP request line from one side"}
-	if !e.whole && !f.Closed && len(client) < MaxStream {
-		answer.State = Suspected // a field that is still to come may name a product
+	if webSocketOpen || !e.whole && !f.Closed && len(client) < MaxStream {
+		answer.State = Suspected // what is still to come may name a product
 	}
 	if e.reply != nil {
 		answer.Evidence = "HTTP request line, and a status line from the other side"

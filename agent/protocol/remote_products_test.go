@@ -55,6 +55,8 @@ func proxyCases() []remoteCase {
 	v2 := unhex("0d 0a 0d 0a 00 0d 0a 51 55 49 54 0a 21 11 00 0c c6 12 00 05 c6 12 00 02 d9 03 00 16")
 	return []remoteCase{
 		{name: "HTTP", client: one("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), server: one("HTTP/1.1 200 OK\r\n\r\n"), label: "http", state: Confirmed},
+		{name: "noVNC", client: []string{"GET /websockify HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", "\x82\x8c\x00\x00\x00\x00RFB 003.008\n"}, server: []string{"HTTP/1.1 101 Switching Protocols\r\n\r\n", "\x82\x0cRFB 003.008\n"}, label: "vnc", state: Confirmed, evidence: "WebSocket"},
+		{name: "other WebSocket", client: []string{"GET /chat HTTP/1.1\r\nUpgrade: websocket\r\n\r\n"}, server: []string{"HTTP/1.1 101 Switching Protocols\r\n\r\n", "\x81\x05hello"}, label: "http", state: Confirmed},
 		{name: "SMTP is no HTTP", client: one("EHLO a\r\n"), server: one("220 b\r\n")},
 		{name: "CONNECT refused", client: one(connect), server: one("HTTP/1.1 403 Forbidden\r\n\r\n"), label: "http", state: Confirmed, hidden: target},
 		{name: "SSH inside CONNECT", client: []string{connect, "SSH-2.0-a\r\n"}, server: []string{agreed, "SSH-2.0-b\r\n"}, label: "ssh", product: "b", state: Confirmed, evidence: "inside an HTTP CONNECT to host.example:2222", hidden: target},

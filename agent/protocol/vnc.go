@@ -5,10 +5,10 @@ func vnc() Detector {
 	return Detector{
 		Name: "vnc",
 		Doc: Doc{
-			How:      `the 12 byte ProtocolVersion "RFB xxx.yyy\n"`,
+			How:      `the 12 byte ProtocolVersion "RFB xxx.yyy\n", also as the first frame of a WebSocket without TLS (noVNC)`,
 			Confirms: "a ProtocolVersion from both sides",
-			Limits:   "VNC inside TLS, SSH or a WebSocket is not seen; a flow caught in the middle shows nothing",
-			Source:   "RFC 6143 section 7.1.1",
+			Limits:   "VNC inside TLS or SSH is not seen; a flow caught in the middle shows nothing",
+			Source:   "RFC 6143 section 7.1.1; RFC 6455",
 		},
 		TCP:  func(first []byte, _ bool) bool { return begins(first, "RFB ") },
 		Look: lookVNC,
