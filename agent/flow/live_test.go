@@ -222,3 +222,29 @@ func TestKernelClosesItsFlows(t *testing.T) {
 		t.Error("kept although the record must be lost")
 	}
 }
+
+// TestBegan: the socket sensor copies payload only; its record says whether the
+// flow was seen from the start.
+func TestBegan(t *testing.T) {
+	for _, tt := range []struct {
+		a       rules.Attribution
+		midFlow bool
+	}{{rules.AttributionExact, false}, {rules.AttributionSeeded, true}} {
+		for _, recordFirst := range []bool{true, false} {
+			table, r := newTable(DefaultConfig())
+			rec := record(sensor.RecordOpen, 5, rules.Outbound)
+			rec.Owner = owner(7, tt.a)
+			if recordFirst {
+				table.Record(rec)
+			}
+			table.Packet(segment(client, server, capture.ACK, 101, 901, "hello", time.Hour), socketMeta(5, true))
+			if !recordFirst {
+				table.Record(rec)
+			}
+			table.Close()
+			if len(r.closed) != 1 || r.closed[0].MidFlow != tt.midFlow {
+				t.Errorf("%s, record first %v: %+v", tt.a, recordFirst, r.closed)
+			}
+		}
+	}
+}

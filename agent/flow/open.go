@@ -270,6 +270,7 @@ func (t *Table) applyRecord(f *Flow, r *sensor.FlowRecord) {
 	f.better(r.Owner)
 	t.setSocket(f, r)
 	t.turn(f, r.Direction)
+	f.began(r)
 	f.kernelOutcome = r.Outcome
 	if !r.First.IsZero() && r.First.Before(f.First) {
 		f.First = r.First
@@ -278,6 +279,16 @@ func (t *Table) applyRecord(f *Flow, r *sensor.FlowRecord) {
 		f.lastSeen, f.Last = at, r.Time
 	}
 	f.Reported = Reported{true, r.PacketsOut, r.PacketsIn, r.BytesOut, r.BytesIn}
+}
+
+// began says whether the flow's opening was seen. The socket sensor copies no
+// SYN, so that packets alone cannot tell; the kernel's record of the opening can,
+// unless it is about a socket that is older than the agent.
+func (f *Flow) began(r *sensor.FlowRecord) {
+	if r.Kind != sensor.RecordOpen || r.Transport != 6 || f.tcp.seen&clientSYN != 0 {
+		return
+	}
+	f.MidFlow = r.Owner.Attribution == rules.AttributionSeeded
 }
 
 // setSocket keeps the socket's own tuple where NAT stands between, and finds
