@@ -30,8 +30,9 @@ func BenchmarkHistory(b *testing.B) {
 	written := processWrites()
 	began := time.Now()
 	var adding time.Duration
+	step := hours * time.Hour / time.Duration(total)
 	for i := range total {
-		o := benchFlow(i, start.Add(time.Duration(i)*hours*time.Hour/time.Duration(total)))
+		o := benchFlow(i, start.Add(time.Duration(i)*step))
 		t := time.Now()
 		h.Add(o)
 		adding += time.Since(t)
