@@ -9,8 +9,7 @@ const dtlsHeader = 13
 const dtlsBadVersion = 0x0100
 
 // dtlsPlausible asks more of a header whose version bytes are as weak as 01 00:
-// a length that fits in a datagram and, in epoch 0, a handshake, an alert or a
-// change of cipher.
+// a length that fits in a datagram and, in epoch 0, a handshake message.
 func dtlsPlausible(b []byte) bool {
 	epoch, n := int(b[3])<<8|int(b[4]), int(b[11])<<8|int(b[12])
 	if n == 0 || n > maxRecord || epoch > 16 || b[5] != 0 || b[6] != 0 {
