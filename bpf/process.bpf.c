@@ -22,13 +22,16 @@ static __always_inline struct process_event fill(__u8 kind, struct task_struct *
 	return e;
 }
 
-/* add_name appends a name with its NUL, and returns the new length. */
+/* add_name appends a name with its NUL, and returns the new length; size is a
+ * power of two. */
 static __always_inline __u32 add_name(char *buffer, __u32 at, __u32 size, const void *name)
 {
 	long n;
 
 	if (at >= size)
 		return at;
+	asm volatile("" : "+r"(at)); /* 6.1 forgets the comparison when at is spilled: a mask it follows */
+	at &= size - 1;
 	n = bpf_probe_read_kernel_str(buffer + at, NAME_BYTES, name);
 	return n > 0 ? at + n : at;
 }
