@@ -173,3 +173,36 @@ func TestLaterPackAddsOnly(t *testing.T) {
 		}
 	}
 }
+
+// TestProvenanceIsNeverMixed holds that sharing what indicators have in common
+// never gives one the provenance of another.
+func TestProvenanceIsNeverMixed(t *testing.T) {
+	set := compileTest(t, `
+id: e
+name: E
+kind: organisation
+sources: [{id: s, name: S}]
+indicators:
+  - {type: ip, value: 5.6.7.1, role: a b, note: c, confidence: high, sources: [{source: s}]}
+  - {type: ip, value: 5.6.7.2, role: a, note: b c, confidence: high, sources: [{source: s}]}
+  - {type: ip, value: 5.6.7.3, role: a b, note: c, confidence: high, sources: [{source: s}]}
+  - {type: ip, value: 5.6.7.4, holder: {name: H, listed: true}, confidence: high, sources: [{source: s}]}
+  - {type: ip, value: 5.6.7.5, holder: {name: H, listed: false}, confidence: high, sources: [{source: s}]}
+  - {type: ip, value: 5.6.7.6, holder: {name: H, listed: true}, confidence: high, sources: [{source: s}]}
+  - {type: ip, value: 5.6.7.7, ports: [1], confidence: high, sources: [{source: s}]}
+  - {type: ip, value: 5.6.7.8, ports: [2], confidence: high, sources: [{source: s}]}
+`)
+	var got []string
+	for i := 1; i <= 8; i++ {
+		in := set.Match(flowTo(fmt.Sprintf("5.6.7.%d", i)), testNow)[0].Indicator
+		listed := in.Holder != nil && in.Holder.Listed
+		got = append(got, fmt.Sprintf("%s|%s|%t|%v", in.Role, in.Note, listed, in.Ports))
+	}
+	want := []string{"a b|c|false|[]", "a|b c|false|[]", "a b|c|false|[]", "||true|[]", "||false|[]", "||true|[]", "||false|[1]", "||false|[2]"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if len(set.shared) != 6 {
+		t.Errorf("%d provenances kept for 6", len(set.shared))
+	}
+}
