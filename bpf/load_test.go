@@ -2,9 +2,11 @@ package bpf
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"sallyport/agent/testenv"
 )
@@ -30,12 +32,34 @@ func TestLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer k.Close()
+	running := release(t)
 	for _, a := range k.hooks {
-		if a.err != nil {
+		if a.err != nil && running < since[a.name] {
+			t.Logf("%s is not taken, as expected: %v", a.name, a.err)
+		} else if a.err != nil {
 			verifierLog(t, a.err)
 			t.Errorf("%s: %v", a.name, a.err)
 		}
 	}
+}
+
+// since are the kernels below which a hook is known not to load: socket storage
+// in BTF tracepoints came with 5.11, the error report with 5.14, cookies in
+// iterators with 5.12. Seen on 5.10; 6.1 and 6.18 take all.
+var since = map[string]int{"set_state": 5_11, "destroy": 5_11, "error_report": 5_14, "files": 5_12}
+
+// release is the running kernel's version, 6_18 for 6.18.
+func release(t *testing.T) int {
+	t.Helper()
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		t.Fatal(err)
+	}
+	var major, minor int
+	if _, err := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor); err != nil {
+		t.Fatal(err)
+	}
+	return major*100 + minor
 }
 
 // verifierLog shows the end of the verifier's log, where the reason is.
