@@ -8,12 +8,12 @@ import (
 
 // ceilings bound the instructions that the verifier walks, of a million: a
 // change that multiplies them would fail on kernels that prune less. They are
-// about twice what 6.18 needs.
+// about half as much again as 6.1 needs, which prunes less than 6.18.
 var ceilings = map[string]uint32{
 	"exec": 70_000, "fork": 500, "exit": 500, "device": 500,
 	"set_state": 2_000, "error_report": 500, "destroy": 1_000,
 	"connect4": 1_500, "connect6": 1_500, "sendmsg4": 1_500, "sendmsg6": 1_500, "release": 2_000,
-	"ingress": 100_000, "egress": 140_000, "files": 2_000,
+	"ingress": 200_000, "egress": 300_000, "files": 2_000,
 }
 
 func TestVerifierCost(t *testing.T) {
