@@ -20,13 +20,33 @@ func (s *Spool) bound(n int64, now time.Time) {
 		switch {
 		case total > s.cfg.MaxBytes:
 			s.giveUp(seg, "spool_full", fmt.Sprintf("the spool holds more than %d bytes", s.cfg.MaxBytes))
-		case seg.frames > 0 && now.Sub(seg.newest) > s.cfg.MaxAge:
+		case s.tooOld(seg, now):
 			s.giveUp(seg, "spool_age", fmt.Sprintf("findings waited longer than %s", s.cfg.MaxAge))
 		default:
 			return
 		}
 		total -= seg.size
 	}
+}
+
+// ageGrace is how long a segment must stay too old before it goes: a clock that
+// jumps ahead and back must not cost the spool.
+const ageGrace = 10 * time.Minute
+
+// plausible is the earliest time a finding can have been appended. A host without
+// a clock of its own starts in 1970.
+var plausible = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// tooOld says whether the oldest segment must go because of its age.
+func (s *Spool) tooOld(seg *segment, now time.Time) bool {
+	if seg.frames == 0 || seg.newest.Before(plausible) || now.Sub(seg.newest) <= s.cfg.MaxAge {
+		s.oldSince = time.Time{}
+		return false
+	}
+	if s.oldSince.IsZero() {
+		s.oldSince = now
+	}
+	return now.Sub(s.oldSince) >= ageGrace
 }
 
 // giveUp removes the oldest segment, and counts and reports what some

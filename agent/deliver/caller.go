@@ -3,12 +3,12 @@ package deliver
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -137,18 +137,20 @@ type clockError struct{ error }
 
 func (e *clockError) Unwrap() error { return e.error }
 
-// refusedByAlert reads a server's refusal of our certificate (RFC 8446 section 6.2).
+// refusedByAlert reads a server's refusal of our certificate (RFC 8446 section
+// 6.2). crypto/tls keeps the alert's type to itself over TCP; its text is all
+// there is.
 func refusedByAlert(err error) string {
-	var alert tls.AlertError
-	if !errors.As(err, &alert) {
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Op != "remote error" {
 		return ""
 	}
-	switch alert {
-	case 44: // certificate_revoked
+	switch op.Err.Error() {
+	case "tls: revoked certificate":
 		return rules.CodeRevoked
-	case 45: // certificate_expired
+	case "tls: expired certificate":
 		return rules.CodeExpired
-	case 42, 46, 48, 116: // bad_certificate, certificate_unknown, unknown_ca, certificate_required
+	case "tls: bad certificate", "tls: unknown certificate", "tls: unknown certificate authority", "tls: certificate required":
 		return rules.CodeUnknownAgent
 	}
 	return ""

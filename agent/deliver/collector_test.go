@@ -40,11 +40,12 @@ type fakeCollector struct {
 	caKey  *ecdsa.PrivateKey
 	life   time.Duration // of client certificates
 
-	mu       sync.Mutex
-	got      []rules.Envelope
-	beats    int
-	renewed  int
-	findings func(w http.ResponseWriter, batch []rules.Envelope) bool // true: answered
+	mu        sync.Mutex
+	got       []rules.Envelope
+	beats     int
+	renewed   int
+	noRenewal bool
+	findings  func(w http.ResponseWriter, batch []rules.Envelope) bool // true: answered
 }
 
 func newFakeCollector(t *testing.T) *fakeCollector {
@@ -117,7 +118,10 @@ func (c *fakeCollector) answer(w http.ResponseWriter, csr, name string) {
 		problem(w, http.StatusBadRequest, rules.CodeBadRequest)
 		return
 	}
-	json.NewEncoder(w).Encode(rules.EnrolResponse{Certificate: encodePEM("CERTIFICATE", c.issue(name, req.PublicKey, c.life)), CA: encodePEM("CERTIFICATE", c.ca.Raw)})
+	c.mu.Lock()
+	life := c.life
+	c.mu.Unlock()
+	json.NewEncoder(w).Encode(rules.EnrolResponse{Certificate: encodePEM("CERTIFICATE", c.issue(name, req.PublicKey, life)), CA: encodePEM("CERTIFICATE", c.ca.Raw)})
 }
 
 func (c *fakeCollector) enrol(w http.ResponseWriter, r *http.Request) {
@@ -135,8 +139,15 @@ func (c *fakeCollector) renew(w http.ResponseWriter, r *http.Request) {
 	json.NewDecoder(r.Body).Decode(&in)
 	c.mu.Lock()
 	c.renewed++
-	c.life = time.Hour
+	refuse := c.noRenewal
+	if !refuse {
+		c.life = time.Hour
+	}
 	c.mu.Unlock()
+	if refuse {
+		problem(w, http.StatusForbidden, rules.CodeUnknownAgent)
+		return
+	}
 	c.answer(w, in.CSR, r.TLS.PeerCertificates[0].Subject.CommonName)
 }
 
@@ -377,6 +388,39 @@ func TestRenewal(t *testing.T) {
 	})
 	appendN(t, s, 0, 5)
 	drained(t, s)
+}
+
+// A certificate that ran out is named as such, from the collector's TLS alert.
+func TestExpiredIsNamed(t *testing.T) {
+	c := newFakeCollector(t)
+	c.life, c.noRenewal = time.Second, true
+	s := c.enrolled(t)
+	eventually(t, "expired", func() bool {
+		id, err := LoadIdentity(s.cfg.Collector.IdentityDir)
+		return err == nil && time.Now().After(id.Expires())
+	})
+	c.server.CloseClientConnections()
+	appendN(t, s, 0, 2)
+	for {
+		if e := waitEvent(t, s, EventRefused); strings.Contains(e.Detail, "enrol again") {
+			break
+		}
+	}
+	if n := s.State().Findings; n != 2 {
+		t.Errorf("%d findings in the spool of an expired agent, want 2", n)
+	}
+	// Enrolled anew while it runs, it goes on by itself.
+	c.mu.Lock()
+	c.life, c.noRenewal = time.Hour, false
+	c.mu.Unlock()
+	if _, err := Enrol(t.Context(), c.token().Encode(), "host-1", s.cfg.Collector.IdentityDir); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	if err := s.Drained(ctx); err != nil {
+		t.Errorf("%d findings still wait: %v", s.State().Findings, err)
+	}
 }
 
 func TestEnrolRefusals(t *testing.T) {

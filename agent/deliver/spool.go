@@ -48,9 +48,10 @@ type Spool struct {
 	settled  chan struct{} // closed and replaced when something was acknowledged
 	closed   bool
 	full     bool
-	refused  uint64 // appends refused while full
-	batch    *group // appends that wait for the next write
-	writing  bool   // a leader is at work; it alone touches file, epoch and nextSeq
+	oldSince time.Time // since when the oldest segment is too old
+	refused  uint64    // appends refused while full
+	batch    *group    // appends that wait for the next write
+	writing  bool      // a leader is at work; it alone touches file, epoch and nextSeq
 	idle     *sync.Cond
 	scratch  []byte // of the leader
 }

@@ -105,6 +105,9 @@ func Open(cfg Config, spool Appender, log hclog.Logger) (*Ledger, error) {
 	l := &Ledger{cfg: cfg, spool: spool, log: log.Named("ledger"), db: db, entries: map[string]*entry{}, idle: list.New()}
 	err = db.load(func(e *entry) {
 		e.seen = time.Now()
+		if e.sent.After(e.seen) { // the clock was ahead when it was sent
+			e.sent = e.seen
+		}
 		l.entries[e.f.ID] = e
 		e.place = l.idle.PushBack(e)
 	})

@@ -38,8 +38,9 @@ not happen.`,
   sallyport history --domain example.com -o json`,
 		Args: cobra.NoArgs,
 	}
+	config := configFlag(cmd)
 	flags := cmd.Flags()
-	flags.StringVar(&f.file, "file", history.DefaultConfig().Path, "the history's `FILE`")
+	flags.StringVar(&f.file, "file", "", "the history's `FILE` (default: as configured)")
 	flags.StringVar(&f.remote, "remote", "", "`ADDRESS` or prefix of the remote, as it left, as asked for, or named to a proxy")
 	flags.StringVar(&f.filter.Domain, "domain", "", "`NAME` of the remote, or any name below it")
 	flags.StringVar(&f.filter.Certificate, "certificate", "", "SHA-1 or SHA-256 `HASH` of a certificate the remote showed")
@@ -57,6 +58,14 @@ not happen.`,
 		}
 		cfg := history.DefaultConfig()
 		cfg.Path = f.file
+		if f.file == "" {
+			whole, err := loadConfig(*config)
+			if err != nil {
+				return err
+			}
+			cfg = whole.History
+			f.file = cfg.Path
+		}
 		return showHistory(cmd, env, history.New(cfg, hclog.NewNullLogger()), f)
 	}
 	return cmd
