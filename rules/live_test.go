@@ -166,6 +166,9 @@ func TestLaterPackAddsOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if all := slices.Collect(set.Entities()); len(all) != 1 || all[0].Name != "E" {
+		t.Errorf("%d entities listed", len(all))
+	}
 	for addr, pack := range map[string]string{"5.6.7.8": "0", "5.6.7.9": "1"} {
 		ms := set.Match(flowTo(addr), testNow)
 		if len(ms) != 1 || ms[0].Entity.Name != "E" || len(ms[0].Designations) != 1 || ms[0].Indicator.Pack != pack {

@@ -92,11 +92,18 @@ func (s *Set) Date() time.Time {
 // LeftOut lists what was not compiled.
 func (s *Set) LeftOut() []LeftOut { return s.leftOut }
 
-// Entities lists the entities, without their indicators.
+// Entities lists the entities, without their indicators. One that several packs
+// hold comes once, as the first of them has it.
 func (s *Set) Entities() iter.Seq[*Entity] {
 	return func(yield func(*Entity) bool) {
+		seen := map[string]bool{}
 		for i := range s.entities {
-			if !yield(&s.entities[i]) {
+			e := &s.entities[i]
+			if seen[e.ID] {
+				continue
+			}
+			seen[e.ID] = true
+			if !yield(e) {
 				return
 			}
 		}
