@@ -132,7 +132,9 @@ func (p *pipeline) Flow(f *flow.Flow, e flow.Event) {
 		p.report(f)
 		p.done(f)
 	case flow.Updated:
-		p.report(f)
+		if _, early := p.waiting[f]; !early {
+			p.report(f)
+		}
 	case flow.Closed:
 		delete(p.waiting, f)
 		p.push(f, true)

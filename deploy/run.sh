@@ -55,7 +55,7 @@ until_true() {
 	shift
 	i=0
 	until "$@" >/dev/null 2>&1; do
-		alive "$name" || fail "the $name ended"
+		kill -0 "$(cat "$state/$name.pid")" 2>/dev/null || fail "the $name ended"
 		i=$((i + 1))
 		[ $i -lt $((wait_seconds * 5)) ] || fail "the $name is not ready after $wait_seconds s"
 		sleep 0.2

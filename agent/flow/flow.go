@@ -88,6 +88,10 @@ type Reported struct {
 // kept whatever is identified.
 func (f *Flow) Keep() { f.keep = true }
 
+// counted says whether a packet of the flow has been seen: until then it is known
+// from the kernel's record only, and a SYN is its own.
+func (f *Flow) counted() bool { return f.FromClient.Packets+f.FromServer.Packets > 0 }
+
 // Kept says whether Keep was called.
 func (f *Flow) Kept() bool { return f.keep }
 

@@ -248,3 +248,19 @@ func TestBegan(t *testing.T) {
 		}
 	}
 }
+
+// TestOwnSYN: the SYN of a flow that the kernel's record has opened is the
+// flow's own, however much later its time is.
+func TestOwnSYN(t *testing.T) {
+	table, r := newTable(DefaultConfig())
+	open := record(sensor.RecordOpen, 5, rules.Outbound)
+	open.Time = began.Add(-time.Second)
+	table.Record(open)
+	for i, p := range conversation()[:5] {
+		table.Packet(p, socketMeta(5, i != 1 && i != 4))
+	}
+	table.Close()
+	if len(r.closed) != 1 || r.closed[0].MidFlow {
+		t.Fatalf("%v", r.events)
+	}
+}

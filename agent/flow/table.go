@@ -99,7 +99,7 @@ func (t *Table) packet(p *capture.Packet, m *Meta, at int64, inner bool) *Flow {
 		return f
 	}
 	f, srcLow := t.find(p, m, inner)
-	if f != nil && p.Proto == 6 && f.tcp.reopened(p) && t.replaceable(f, p, srcLow) {
+	if f != nil && p.Proto == 6 && f.counted() && f.tcp.reopened(p) && t.replaceable(f, p, srcLow) {
 		t.close(f)
 		f = nil
 	}
