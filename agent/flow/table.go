@@ -228,11 +228,20 @@ func (t *Table) close(f *Flow) {
 // maxIdleFlows bounds what is kept for reuse.
 const maxIdleFlows = 4096
 
+// flowSlab is how many flows are made at once: one allocation, and neighbours in
+// memory.
+const flowSlab = 32
+
 func (t *Table) takeFlow() *Flow {
-	f := t.freeFlows
-	if f == nil {
-		return &Flow{slot: -1}
+	if t.freeFlows == nil {
+		slab := make([]Flow, flowSlab)
+		for i := range slab {
+			slab[i].slot = -1
+			slab[i].next, t.freeFlows = t.freeFlows, &slab[i]
+		}
+		t.idleFlows += flowSlab
 	}
+	f := t.freeFlows
 	t.freeFlows, f.next = f.next, nil
 	t.idleFlows--
 	return f

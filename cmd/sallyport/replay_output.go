@@ -8,59 +8,64 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
 	"sallyport/agent/flow"
 	"sallyport/agent/protocol"
-	"sallyport/rules"
 )
-
-// flowLine is one line of replay --flows. The opener is the source.
-type flowLine struct {
-	Capture   string          `json:"capture"`
-	Transport rules.Transport `json:"transport"`
-	Src       string          `json:"src"`
-	SPort     uint16          `json:"sport"`
-	Dst       string          `json:"dst"`
-	DPort     uint16          `json:"dport"`
-	Label     string          `json:"label"`
-	State     string          `json:"state,omitempty"`
-	Product   string          `json:"product,omitempty"`
-	Evidence  string          `json:"evidence,omitempty"`
-	Tunnel    string          `json:"tunnel,omitempty"`
-}
 
 // flowPrinter prints every flow when it closes.
 type flowPrinter struct {
-	capture string
+	capture []byte // quoted
 	out     *bufio.Writer
-	json    *json.Encoder
+	line    []byte
 	err     error
 }
 
 func newFlowPrinter(name string, w io.Writer) *flowPrinter {
-	out := bufio.NewWriterSize(w, 1<<16)
-	encoder := json.NewEncoder(out)
-	encoder.SetEscapeHTML(false)
-	return &flowPrinter{capture: name, out: out, json: encoder}
+	return &flowPrinter{capture: appendJSON(nil, name), out: bufio.NewWriterSize(w, 1<<16)}
 }
 
-// Flow implements flow.Sink.
+// Flow implements flow.Sink. The opener is the source. A replay may print
+// millions of flows, so the line is put together by hand.
 func (p *flowPrinter) Flow(f *flow.Flow, event flow.Event) {
 	if event != flow.Closed || p.err != nil {
 		return
 	}
-	line := flowLine{
-		Capture: p.capture, Transport: flow.TransportName(f.Transport),
-		Src: f.Client.Addr().String(), SPort: f.Client.Port(),
-		Dst: f.Server.Addr().String(), DPort: f.Server.Port(),
-		Label: protocol.Category(f.Result.Label), Tunnel: f.Tunnel,
+	b := append(append(p.line[:0], `{"capture":`...), p.capture...)
+	b = append(append(b, `,"transport":"`...), flow.TransportName(f.Transport)...)
+	b = f.Client.Addr().AppendTo(append(b, `","src":"`...))
+	b = strconv.AppendUint(append(b, `","sport":`...), uint64(f.Client.Port()), 10)
+	b = f.Server.Addr().AppendTo(append(b, `,"dst":"`...))
+	b = strconv.AppendUint(append(b, `","dport":`...), uint64(f.Server.Port()), 10)
+	label := protocol.Category(f.Result.Label)
+	b = append(append(append(b, `,"label":"`...), label...), '"')
+	if label != "none" {
+		b = appendField(b, "state", flow.StateName(f.Result.State))
+		b = appendField(b, "product", f.Result.Product)
+		b = appendField(b, "evidence", f.Result.Evidence)
 	}
-	if line.Label != "none" {
-		line.State, line.Product, line.Evidence = flow.StateName(f.Result.State), f.Result.Product, f.Result.Evidence
+	p.line = append(appendField(b, "tunnel", f.Tunnel), "}\n"...)
+	_, p.err = p.out.Write(p.line)
+}
+
+func appendField(b []byte, name, value string) []byte {
+	if value == "" {
+		return b
 	}
-	p.err = p.json.Encode(&line)
+	return appendJSON(append(append(append(b, `,"`...), name...), `":`...), value)
+}
+
+// appendJSON appends a quoted string. Where text comes from the wire, only the
+// library knows every escape.
+func appendJSON(b []byte, s string) []byte {
+	quoted, err := json.Marshal(s)
+	if err != nil { // a string always has a form
+		return append(b, `""`...)
+	}
+	return append(b, quoted...)
 }
 
 // DNS implements flow.Sink.
