@@ -270,6 +270,11 @@ static __always_inline void slow(struct __sk_buff *skb, struct bpf_sock *sk, str
 		f = unconnected(skb, s, &h, out, c);
 		if (!f)
 			return;
+		if ((out ? f->settled_out : f->settled_in) && f->generation == c.generation && !owned &&
+		    c.seconds - f->reported < update_seconds) {
+			tally(f, skb->len, h.packets, out);
+			return;
+		}
 	} else if (!f->first) {
 		begin(skb, f, h.proto, out, c);
 		read_tuple(plain(sk), &f->socket);
