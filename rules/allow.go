@@ -52,23 +52,37 @@ type ApprovedTools struct {
 // LoadAllowList reads an allow-list file. The error is Faults when it is about
 // content.
 func LoadAllowList(file string) (*AllowList, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("load exceptions: %w", err)
+	}
+	return ParseAllowList(file, data)
+}
+
+// ParseAllowList reads the content of one; file is for errors.
+func ParseAllowList(file string, data []byte) (*AllowList, error) {
 	var list AllowList
-	return &list, loadExceptions(file, &list, func() []defect { return list.defects() })
+	return &list, readExceptions(file, data, &list, func() []defect { return list.defects() })
 }
 
 // LoadApprovedTools reads an approved-tools file. The error is Faults when it
 // is about content.
 func LoadApprovedTools(file string) (*ApprovedTools, error) {
-	var tools ApprovedTools
-	return &tools, loadExceptions(file, &tools, func() []defect { return tools.defects() })
-}
-
-func loadExceptions(file string, into any, check func() []defect) (err error) {
-	defer guard(file, &err)
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return fmt.Errorf("load exceptions: %w", err)
+		return nil, fmt.Errorf("load exceptions: %w", err)
 	}
+	return ParseApprovedTools(file, data)
+}
+
+// ParseApprovedTools reads the content of one; file is for errors.
+func ParseApprovedTools(file string, data []byte) (*ApprovedTools, error) {
+	var tools ApprovedTools
+	return &tools, readExceptions(file, data, &tools, func() []defect { return tools.defects() })
+}
+
+func readExceptions(file string, data []byte, into any, check func() []defect) (err error) {
+	defer guard(file, &err)
 	body, err := parseExceptions(file, data, into)
 	if err != nil || body == nil {
 		return err

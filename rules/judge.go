@@ -105,16 +105,20 @@ func (j *Judge) draft(o *Observation, matches []Match, d Detection, now time.Tim
 	return f
 }
 
-// gradeAlone takes the level that a rule about any flow gives itself.
+// gradeAlone takes the level that a rule about any flow gives itself, whoever
+// wrote it, and says so. Sigma's levels are ours but for the least.
 func gradeAlone(o *Observation, level string) Grade {
 	g := grader{level: slices.Index(severities, SeverityMedium), confidence: 1}
+	why := "the rule's own level is " + level
 	switch level {
 	case "informational":
 		g.level = 0
 	case "low", "medium", "high", "critical":
 		g.level = slices.Index(severities, Severity(level))
+	default:
+		why = "the rule states no level, which counts as medium"
 	}
-	g.why = append(g.why, "the rule's own level; no indicator is part of this")
+	g.why = append(g.why, why+"; no indicator is part of this")
 	if !o.Outcome.Established() && o.Direction == Inbound {
 		g.atMost(SeverityLow, "an inbound attempt that did not come through")
 	}

@@ -174,6 +174,46 @@ func TestUnapprovedToolShipsSwitchedOff(t *testing.T) {
 	}
 }
 
+// TestThirdPartyRulesGradeThemselves judges by rules that know nothing of
+// entities.
+func TestThirdPartyRulesGradeThemselves(t *testing.T) {
+	tests := []struct {
+		level string
+		edit  func(*Observation)
+		want  Severity
+		why   string
+	}{
+		{"level: informational", func(*Observation) {}, SeverityInfo, "own level is informational"},
+		{"level: low", func(*Observation) {}, SeverityLow, "own level is low"},
+		{"level: high", func(*Observation) {}, SeverityHigh, "own level is high"},
+		{"level: critical", func(*Observation) {}, SeverityCritical, "own level is critical"},
+		{"level: critical", func(o *Observation) { o.Direction, o.Outcome = Inbound, OutcomeAttempted }, SeverityLow, "inbound attempt"},
+		{"", func(*Observation) {}, SeverityMedium, "states no level"},
+	}
+	for _, tt := range tests {
+		r, err := ParseSigmaRule("r.yml", []byte(`title: Port of somebody
+id: 33333333-3333-4333-8333-333333333333
+`+tt.level+`
+logsource: {category: network_connection, product: linux}
+detection:
+  s: {DestinationIp: 9.9.9.9}
+  condition: s
+`), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := flowTo("9.9.9.9")
+		tt.edit(o)
+		if o.Direction == Inbound {
+			o.Local, o.Remote = o.Remote, o.Local
+		}
+		f := (&Judge{Detections: Enabled([]*SigmaRule{r})}).Findings(o, nil, testNow)
+		if len(f) != 1 || f[0].Severity != tt.want || !strings.Contains(strings.Join(f[0].Why, " "), tt.why) || f[0].Title != "Port of somebody" {
+			t.Errorf("%q: got %+v", tt.level, f)
+		}
+	}
+}
+
 func TestSuppression(t *testing.T) {
 	set := compileTest(t, judgeEntity)
 	dir := t.TempDir()

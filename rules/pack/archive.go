@@ -24,7 +24,7 @@ const (
 
 // pathForm are the paths a pack may hold: two levels, so that no path can lead
 // out of anywhere.
-var pathForm = regexp.MustCompile(`^(entities|indicators|detections)/[a-z0-9][a-z0-9._-]{0,120}$|^asn\.json$`)
+var pathForm = regexp.MustCompile(`^(entities|indicators|detections)/[a-z0-9][a-z0-9._-]{0,120}$|^policies/(allow|approved)\.yaml$|^asn\.json$`)
 
 var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
@@ -68,7 +68,7 @@ func read(r io.Reader) (*Pack, *signature, error) {
 }
 
 func untar(r io.Reader) (*tar.Reader, func(), error) {
-	d, err := zstd.NewReader(&capped{r: r, left: maxArchive},
+	d, err := zstd.NewReader(&capped{r: r, left: MaxArchive},
 		zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrCorrupt, err)

@@ -31,6 +31,8 @@ type Contents struct {
 	Note       string
 	Entities   []rules.Entity
 	Detections map[string][]byte // file name, such as "attributed_rdp.yml", to the rule
+	Allow      []byte            // an allow-list file; nil: none
+	Approved   []byte            // an approved-tools file; nil: none
 	ASN        *ASNTable         // nil: none
 	Own        []netip.Prefix    // the operator's own prefixes: an indicator in them is refused
 }
@@ -100,6 +102,14 @@ func assemble(c *Contents) (*Pack, error) {
 	}
 	for name, data := range c.Detections {
 		p.files["detections/"+name] = data
+	}
+	for name, data := range map[string][]byte{allowName: c.Allow, approvedName: c.Approved} {
+		if len(data) > 0 {
+			p.files[name] = data
+		}
+	}
+	if _, _, err := p.Policies(); err != nil {
+		return nil, err
 	}
 	if c.ASN != nil {
 		raw, err := json.Marshal(c.ASN.checked(c.Own))

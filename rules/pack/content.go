@@ -2,7 +2,6 @@ package pack
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"maps"
 	"path"
@@ -136,34 +135,4 @@ func (p *Pack) ASN() (*ASNTable, error) {
 		return nil, fmt.Errorf("pack %s: %w: asn.json: %s", p.Ref(), ErrCorrupt, clean.LeftOut[0])
 	}
 	return &t, nil
-}
-
-// ErrLocalChanges is a local pack that touches what the vendor's holds.
-var ErrLocalChanges = errors.New("a local pack may add, but not change what the vendor's pack holds")
-
-// CheckLocal refuses a local pack that has an entity or a detection under an id
-// of the vendor's, or the vendor's very name.
-func CheckLocal(vendor, local *Pack) error {
-	if vendor.Manifest.Name == local.Manifest.Name {
-		return fmt.Errorf("%w: both are named %q", ErrLocalChanges, vendor.Manifest.Name)
-	}
-	for name := range local.files {
-		if _, both := vendor.files[name]; both && name != "asn.json" {
-			return fmt.Errorf("%w: %s is in both", ErrLocalChanges, name)
-		}
-	}
-	theirs, err := vendor.Detections(nil)
-	if err != nil {
-		return err
-	}
-	ours, err := local.Detections(nil)
-	if err != nil {
-		return err
-	}
-	for _, r := range ours {
-		if slices.ContainsFunc(theirs, func(o *rules.SigmaRule) bool { return o.ID == r.ID }) {
-			return fmt.Errorf("%w: detection %s is in both", ErrLocalChanges, r.ID)
-		}
-	}
-	return nil
 }

@@ -28,8 +28,9 @@ import (
 const Format = 1
 
 // Limits on what a reader takes: a pack is hostile input until it is verified.
+// One in transit may have MaxArchive bytes.
 const (
-	maxArchive  = 512 << 20 // bytes on disk
+	MaxArchive  = 512 << 20 // bytes on disk
 	maxContent  = 1 << 30   // bytes unpacked
 	maxManifest = 8 << 20
 	maxFiles    = 20_000
@@ -95,17 +96,8 @@ func (p *Pack) Ref() rules.Pack {
 	return rules.Pack{Name: p.Manifest.Name, Version: fmt.Sprint(p.Manifest.Version), Date: p.Manifest.Created}
 }
 
-// Stale says why a pack should have been replaced by now, or nothing. A stale
-// pack stays in force: old knowledge is better than none, but is reported.
-func (p *Pack) Stale(now time.Time) (reason string, stale bool) {
-	switch {
-	case now.After(p.Manifest.Expires):
-		return fmt.Sprintf("pack %s expired on %s", p.Ref(), p.Manifest.Expires.UTC().Format(time.DateOnly)), true
-	case !p.KeyUntil.IsZero() && now.After(p.KeyUntil):
-		return fmt.Sprintf("the key that signed pack %s expired on %s", p.Ref(), p.KeyUntil.UTC().Format(time.DateOnly)), true
-	}
-	return "", false
-}
+// Stale says why the pack should have been replaced by now, or nothing.
+func (p *Pack) Stale(now time.Time) (reason string, stale bool) { return p.Term().Stale(now) }
 
 // Open reads and verifies a pack file.
 func Open(path string, trust Trust) (*Pack, error) {

@@ -325,6 +325,8 @@ func TestBuildRefuses(t *testing.T) {
 		"special use":     func(c *Contents) { e := entity("x", "10.0.0.1"); e.Test = false; c.Entities = []rules.Entity{e} },
 		"own":             func(c *Contents) { c.Own = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/28")} },
 		"version":         func(c *Contents) { c.Version = 0 },
+		"allow-list":      func(c *Contents) { c.Allow = []byte("allow: [{value: 192.0.2.1}]") },
+		"approved tools":  func(c *Contents) { c.Approved = []byte("approve: []") },
 		"expiry":          func(c *Contents) { c.Expires = c.Created },
 		"name":            func(c *Contents) { c.Name = "../x" },
 		"rollback":        func(c *Contents) { c.RollbackOf = 3 },
@@ -348,11 +350,11 @@ func TestCheckLocal(t *testing.T) {
 		change func(*Contents)
 		ok     bool
 	}{
-		"adds":           {func(*Contents) {}, true},
-		"entity":         {func(c *Contents) { c.Entities = []rules.Entity{entity("one")} }, false},
-		"detection file": {func(c *Contents) { c.Detections = map[string][]byte{"d.yml": []byte(other)} }, false},
-		"detection id":   {func(c *Contents) { c.Detections = map[string][]byte{"l.yml": []byte(detectionText)} }, false},
-		"name":           {func(c *Contents) { c.Name = "sallyport" }, false},
+		"adds":            {func(*Contents) {}, true},
+		"entity's values": {func(c *Contents) { c.Entities = []rules.Entity{entity("one", "192.0.2.200")} }, true},
+		"detection file":  {func(c *Contents) { c.Detections = map[string][]byte{"d.yml": []byte(other)} }, false},
+		"detection id":    {func(c *Contents) { c.Detections = map[string][]byte{"l.yml": []byte(detectionText)} }, false},
+		"name":            {func(c *Contents) { c.Name = "sallyport" }, false},
 	} {
 		c := Contents{
 			Name: "local", Version: 1, Created: day, Expires: day.AddDate(1, 0, 0), Entities: []rules.Entity{entity("mine", "203.0.113.1")},
@@ -394,5 +396,20 @@ func TestKeyFiles(t *testing.T) {
 	}
 	if chain, err := ReadChain(path); err != nil || !cmp.Equal(chain, vendor(t).Chain) {
 		t.Errorf("chain: %v", err)
+	}
+}
+
+func TestPolicies(t *testing.T) {
+	c := contents(1)
+	p := mustOpen(t, build(t, c, vendor(t)), rootTrust)
+	if allow, approved, err := p.Policies(); allow != nil || approved != nil || err != nil {
+		t.Errorf("policies of a pack without: %v, %v, %v", allow, approved, err)
+	}
+	c.Allow = []byte("allow: [{value: 192.0.2.1, reason: ours, author: me, until: \"2027-01-01\"}]")
+	c.Approved = []byte("approved: [{product: AnyDesk, reason: help desk, author: me, until: \"2027-01-01\"}]")
+	p = mustOpen(t, build(t, c, vendor(t)), rootTrust)
+	allow, approved, err := p.Policies()
+	if err != nil || len(allow.Allow) != 1 || len(approved.Approved) != 1 {
+		t.Errorf("policies: %v, %v, %v", allow, approved, err)
 	}
 }

@@ -204,10 +204,8 @@ func (t Trust) notOlder(p *Pack) error {
 	switch {
 	case !ok || p.Manifest.Version > latest.Version:
 		return nil
-	case p.Manifest.Version < latest.Version:
-		return fmt.Errorf("%w: version %d, in force is %d; to go back, build a higher version with the older content", ErrOlder, p.Manifest.Version, latest.Version)
-	case p.Digest != latest.Digest:
-		return fmt.Errorf("%w: version %d is in force with another content", ErrOlder, p.Manifest.Version)
+	case p.Manifest.Version < latest.Version || p.Digest != latest.Digest:
+		return &OlderError{p.Manifest.Name, p.Manifest.Version, latest.Version}
 	}
 	return nil
 }
