@@ -43,6 +43,7 @@ type Agent struct {
 
 	live     *rules.Live
 	sensors  []sensor.Sensor
+	socket   *sensor.Socket // the first of them
 	pipeline *pipeline
 	queues   *queues
 	court    *court
@@ -139,7 +140,8 @@ func (a *Agent) open() (closeAll func() error, err error) {
 		return closeAll, err
 	}
 	closers = append(closers, a.flowLog.Close)
-	a.sensors = []sensor.Sensor{sensor.NewSocket(a.cfg.Sensor.Socket, a.log)}
+	a.socket = sensor.NewSocket(a.cfg.Sensor.Socket, a.log)
+	a.sensors = []sensor.Sensor{a.socket}
 	if a.cfg.Sensor.Link.Enabled {
 		a.sensors = append(a.sensors, sensor.NewLink(a.cfg.Sensor.Link, a.log))
 	}
@@ -161,6 +163,7 @@ func (a *Agent) assemble(judge *rules.Judge) {
 	a.queues = newQueues()
 	a.pipeline = newPipeline(a.cfg.Host, a.live, a.names, a.queues.put)
 	a.pipeline.table = flow.New(a.cfg.Flow, protocol.NewEngine(protocol.Detectors()), a.pipeline)
+	a.pipeline.tunnels = newTunnels()
 	a.court = &court{
 		live: a.live, enrich: a.enrich, relays: a.relays, loss: a.losses.since, report: a.ledger.Observe,
 		ended: func(o *rules.Observation) { a.history.Add(o); a.flowLog.Write(o) },
@@ -204,6 +207,7 @@ func (a *Agent) run(ctx context.Context) error {
 	})
 	seeing.Go(func() error { return a.serveMetrics(seeingCtx) })
 	seeing.Go(func() error { return a.upkeep(seeingCtx) })
+	seeing.Go(func() error { return a.watchTunnels(seeingCtx) })
 	seeing.Go(func() error { // a stage that fails ends the agent: half an agent would look healthy
 		select {
 		case <-seeingCtx.Done():
@@ -249,7 +253,7 @@ func (a *Agent) closeLedger() error {
 func (a *Agent) runSensors(g *errgroup.Group, ctx context.Context) {
 	left := make(chan struct{}, len(a.sensors))
 	for _, s := range a.sensors {
-		h := &feed{pipeline: a.pipeline, from: s, decoder: capture.NewDecoder()}
+		h := &feed{pipeline: a.pipeline, from: s, decoder: capture.NewDecoder(), process: a.pipeline.process}
 		if _, err := s.SetPrefixes(prefixesOf(a.live.Set())); err != nil {
 			a.log.Warn("attributed prefixes not given to the sensor yet", "sensor", s.Name(), "error", err)
 		}

@@ -82,7 +82,7 @@ func (a *Agent) lossCounters() (lost, dropped map[string]uint64) {
 	}
 	flows, garbled := a.pipeline.counters()
 	add(dropped, "flow", flows.Dropped)
-	add(dropped, "flow", map[string]uint64{"undecodable_packet": garbled})
+	add(dropped, "flow", map[string]uint64{"undecodable_packet": garbled, dropWatch: a.pipeline.unwatched()})
 	add(dropped, "judge", a.queues.drops())
 	add(dropped, "naming", a.names.Stats().Dropped)
 	add(dropped, "history", map[string]uint64{"not_remembered": a.history.Stats().Dropped})

@@ -53,6 +53,7 @@ type pipeline struct {
 	waiting map[*flow.Flow]time.Time // attributed, not yet reported, and until when
 	garbled uint64                   // packets that could not be decoded
 	current sensor.Sensor            // whose call is being handled
+	tunnels *tunnels                 // nil: no host evidence
 
 	hand func(observed, bool) // to the judge; true: the flow is attributed
 }
@@ -120,6 +121,7 @@ func (p *pipeline) finish() {
 // Flow implements flow.Sink: a flow is reported when its identification is
 // settled, at intervals when it is long, and when it ends.
 func (p *pipeline) Flow(f *flow.Flow, e flow.Event) {
+	defer p.follow(f, e)
 	switch e {
 	case flow.Opened:
 		p.notice(f)
@@ -181,6 +183,9 @@ func (p *pipeline) isAttributed(f *flow.Flow) bool {
 func (p *pipeline) push(f *flow.Flow, last bool) {
 	item := observed{o: f.Observation(p.host), owner: f.Owner, last: last}
 	item.o.Closed = last
+	if id, known := p.tunnels.identification(f); known {
+		item.o.Identification = id
+	}
 	item.o.Names = append(item.o.Names, p.names.Names(f.Key.Netns, f.Remote().Addr(), f.Last)...)
 	if f.Kept() || !protocol.Internal(f.Result.Label) {
 		item.packets, item.withheld = f.Evidence()

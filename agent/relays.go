@@ -17,6 +17,7 @@ const maxRelays = 1024
 const (
 	relayProxy    = "proxy"
 	relayResolver = "resolver"
+	relayTunnel   = "tunnel relay" // passes on a VPN's flow that it has over loopback
 )
 
 // dnsPort is where resolvers answer (RFC 1035 section 4.2).
@@ -48,8 +49,17 @@ func (r *relays) mark(o *rules.Observation, owner sensor.OwnerRef) {
 		return
 	}
 	o.Owner.Intermediary = kind
-	if o.Direction == rules.Outbound {
+	if o.Direction == rules.Outbound && kind != relayTunnel { // whose tunnel it is, the evidence says
 		o.Notes = append(o.Notes, "client unknown: the owner relays for others as a "+kind)
+	}
+}
+
+// tunnel notes a process that passes on a tunnel.
+func (r *relays) tunnel(p sensor.ProcessRef) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.what[p] == "" {
+		r.learn(p, relayTunnel)
 	}
 }
 

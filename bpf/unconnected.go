@@ -36,18 +36,14 @@ func flowKey(cookie uint64, remote netip.AddrPort) [32]byte {
 // already.
 func (k *Kernel) Take(cookie uint64, remote netip.AddrPort, f *Flow) (bool, error) {
 	key := flowKey(cookie, remote)
-	m := k.maps[packetMapUdpFlows]
-	raw, err := m.LookupBytes(key)
-	if err != nil {
-		return false, fmt.Errorf("read flow: %w", err)
+	known, err := k.UnconnectedFlow(cookie, remote, f)
+	if err != nil || !known {
+		return known, err
 	}
-	if raw == nil {
-		return false, nil
-	}
-	if err := m.Delete(key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+	if err := k.maps[packetMapUdpFlows].Delete(key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return false, fmt.Errorf("remove flow: %w", err)
 	}
-	return true, f.decodeState(raw)
+	return true, nil
 }
 
 // decodeState reads struct flow.

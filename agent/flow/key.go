@@ -48,6 +48,8 @@ func (k tuple) with(s side) tuple {
 	return k
 }
 
+func (k tuple) side() side { return side(k.kind >> 8) }
+
 func less(a, b *[16]byte, aport, bport uint32) bool {
 	for _, at := range [2]int{0, 8} {
 		x, y := binary.BigEndian.Uint64(a[at:]), binary.BigEndian.Uint64(b[at:])

@@ -194,6 +194,27 @@ func (t *Table) emit(f *Flow, e Event) {
 	t.sink.Flow(f, e)
 }
 
+// Flows calls f for every flow that belongs to a socket, in no order. f must
+// not change the table.
+func (t *Table) Flows(f func(*Flow)) {
+	for _, one := range t.byKey {
+		f(one)
+	}
+}
+
+// Opposite is a flow as its other end on this host sees it, nil where that is
+// not known.
+func (t *Table) Opposite(f *Flow) *Flow {
+	if !f.keyed[0] || !f.HasLocal {
+		return nil
+	}
+	other := lowSide
+	if f.keys[0].side() == lowSide {
+		other = highSide
+	}
+	return t.byTuple[f.keys[0].with(other)]
+}
+
 // Close closes every flow, in the order they opened.
 func (t *Table) Close() {
 	flows := make([]*Flow, 0, t.open)

@@ -117,11 +117,14 @@ type Process struct {
 
 // TunnelFacts are host evidence: what ties a process to a tunnel.
 type TunnelFacts struct {
-	Devices   []string // TUN/TAP interfaces it holds open ("tun0"), with a "?" name where unknown
-	Since     time.Time
-	Libraries []string // mapped files that belong to known VPN products
-	Product   string   // a known product its executable carries ("softether", "openvpn"), by content, never by file name alone
-	Reason    string   // how Product is known
+	Devices []string // TUN/TAP interfaces it holds open ("tun0"), with a "?" name where unknown
+	Since   time.Time
+	// DeviceBytes is the traffic of Devices, in the network namespace of the
+	// process; zero where it is not known.
+	DeviceBytes Bytes
+	Libraries   []string // mapped files that belong to known VPN products
+	Product     string   // a known product its executable carries ("softether", "openvpn"), by content, never by file name alone
+	Reason      string   // how Product is known
 }
 
 // Handler takes what a sensor sees. Calls come from one goroutine and must not

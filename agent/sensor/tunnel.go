@@ -54,6 +54,9 @@ func (t *tunnelFinder) facts(ref ProcessRef) (TunnelFacts, bool) {
 	}
 	var facts TunnelFacts
 	facts.Devices = tunnelDevices(ref.PID)
+	if len(facts.Devices) > 0 {
+		facts.DeviceBytes = deviceBytes(ref.PID, facts.Devices)
+	}
 	facts.Product, facts.Reason, facts.Libraries = t.products.of(ref.PID)
 	if len(facts.Devices) == 0 && facts.Product == "" && len(facts.Libraries) == 0 {
 		return TunnelFacts{}, false

@@ -27,6 +27,7 @@ var allowedImports = map[string][]string{
 	"agent/naming":            {"rules"},
 	"agent/enrich":            {"rules", "agent/sensor"},
 	"agent/history":           {"rules"},
+	"agent/hostevidence":      {"rules", "agent/sensor"},
 	"agent/ledger":            {"rules"},
 	"agent/deliver":           {"rules"},
 	"agent/control":           {"rules"},
