@@ -20,7 +20,7 @@ var noContext = context.Background()
 // TestKernelCases: owner, remote and outcome where they are hard to get right,
 // with a sniffer's raw socket open in both namespaces all the while.
 func TestKernelCases(t *testing.T) {
-	s := newSite(t, "ledger: {interval: 1s}\n")
+	s := newSite(t, "")
 	tests := []struct {
 		name string
 		run  func(*testing.T, *site, *lab)
@@ -237,7 +237,7 @@ func caseIPv6(t *testing.T, s *site, l *lab) {
 
 // TestOlderSocket: a connection that was there before the agent.
 func TestOlderSocket(t *testing.T) {
-	s := newSite(t, "ledger: {interval: 1s}\n")
+	s := newSite(t, "")
 	l := newLab(t, 1)
 	s.agent.end(t)
 	serveHTTP(t, l.server, addr(l.remote, 80))

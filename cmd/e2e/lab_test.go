@@ -132,33 +132,19 @@ func (p *peer) listens(n testenv.Netns, kind string, port uint16) {
 	})
 }
 
-// display starts an X server without a screen and gives its name.
+// display starts an X server without a screen and gives its name. The server
+// chooses the number and tells it once it takes clients.
 func (l *lab) display(n testenv.Netns) string {
 	l.t.Helper()
-	r, w, err := os.Pipe()
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	defer r.Close()
-	cmd := n.Command(testenv.Tool(l.t, "Xvfb"), "-displayfd", "3", "-screen", "0", "640x480x24", "-nolisten", "tcp")
-	cmd.ExtraFiles = []*os.File{w}
-	if err := cmd.Start(); err != nil {
-		l.t.Fatal(err)
-	}
-	w.Close()
-	l.t.Cleanup(func() {
-		cmd.Process.Signal(syscall.SIGTERM)
-		cmd.Wait()
+	said := l.path("display-" + n.Name)
+	server := l.start(n, nil, "sh", "-c", fmt.Sprintf("exec %s -displayfd 3 -screen 0 640x480x24 -nolisten tcp 3>%s", testenv.Tool(l.t, "Xvfb"), said))
+	var number string
+	server.until("takes clients", func() bool {
+		data, err := os.ReadFile(said)
+		number = strings.TrimSpace(string(data))
+		return err == nil && strings.HasSuffix(string(data), "\n")
 	})
-	buf := make([]byte, 16)
-	if err := r.SetReadDeadline(time.Now().Add(patience)); err != nil {
-		l.t.Fatal(err)
-	}
-	n2, err := r.Read(buf)
-	if err != nil {
-		l.t.Fatalf("Xvfb gives no display: %v", err)
-	}
-	return "DISPLAY=:" + strings.TrimSpace(string(buf[:n2]))
+	return "DISPLAY=:" + number
 }
 
 // run runs a tool to its end, outside the namespaces.

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"crypto/tls"
 	"encoding/binary"
 	"io"
 	"net"
@@ -56,14 +55,9 @@ func TestNames(t *testing.T) {
 		return f.Observation.Remote.Port == 8080 && matched(f, "name", attributedName)
 	})
 
-	conn, err := dialIn(t, client, "tcp", testenv.ServerAddr+":8443")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if err := get(tls.Client(conn, &tls.Config{ServerName: "sni.test.sallyport.example", InsecureSkipVerify: true})); err != nil {
-		t.Fatal(err)
-	}
+	// Another program: this one serves, and its end of the flow is the same finding.
+	client.Run(t, testenv.Tool(t, "curl"), "-sk", "-o", "/dev/null", "--resolve", "sni.test.sallyport.example:8443:"+testenv.ServerAddr,
+		"https://sni.test.sallyport.example:8443/")
 	s.await(t, "for the server name in TLS", func(f *rules.Finding) bool {
 		return f.Observation.Remote.Port == 8443 && f.Observation.TLS != nil && f.Observation.TLS.SNI == "sni.test.sallyport.example"
 	})

@@ -122,6 +122,8 @@ rules:
   entities: [%s]
 flow_log:
   path: %s
+ledger:
+  interval: 1s
 deliver:
   destinations: [collector]
 `
