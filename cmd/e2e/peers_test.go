@@ -139,22 +139,32 @@ func shadow(l *lab, port uint16) expectation {
 }
 
 func openVPN(l *lab, transport string, port uint16) expectation {
-	program := testenv.Tool(l.t, "openvpn")
+	kind := "u"
+	if transport == "tcp" {
+		kind = "t"
+	}
+	serverEnd, clientEnd := l.openVPNEnds(transport, l.remote.String(), port)
+	l.start(l.server, nil, testenv.Tool(l.t, "openvpn"), serverEnd...).listens(l.server, kind, port)
+	l.start(l.client, nil, testenv.Tool(l.t, "openvpn"), clientEnd...).says("Initialization Sequence Completed")
+	return expectation{protocol: "openvpn", client: "openvpn", server: "openvpn", port: port, transport: rules.Transport(transport)}
+}
+
+// openVPNEnds are the arguments of both ends.
+func (l *lab) openVPNEnds(transport, address string, port uint16) (server, client []string) {
+	l.t.Helper()
 	cert, key := l.certificate("vpn")
 	// One certificate for both ends, self-signed and its own CA, is enough for a
 	// handshake; each end names it by its fingerprint.
 	print := strings.TrimSpace(strings.SplitN(l.run("openssl", "x509", "-in", cert, "-noout", "-fingerprint", "-sha256"), "=", 2)[1])
 	common := []string{"--dev", "tun", "--disable-dco", "--cert", cert, "--key", key, "--peer-fingerprint", print, "--verb", "3"}
-	kind, serverProto, clientProto := "u", "udp", "udp"
+	serverProto, clientProto := "udp", "udp"
 	if transport == "tcp" {
-		kind, serverProto, clientProto = "t", "tcp-server", "tcp-client"
+		serverProto, clientProto = "tcp-server", "tcp-client"
 	}
-	server := l.start(l.server, nil, program, append([]string{"--proto", serverProto, "--port", fmt.Sprint(port), "--local", l.remote.String(),
-		"--server", "10.9.0.0", "255.255.255.0", "--topology", "subnet", "--dh", "none", "--keepalive", "2", "20"}, common...)...)
-	server.listens(l.server, kind, port)
-	client := l.start(l.client, nil, program, append([]string{"--client", "--nobind", "--proto", clientProto, "--remote", l.remote.String(), fmt.Sprint(port)}, common...)...)
-	client.says("Initialization Sequence Completed")
-	return expectation{protocol: "openvpn", client: "openvpn", server: "openvpn", port: port, transport: rules.Transport(transport)}
+	server = append([]string{"--proto", serverProto, "--port", fmt.Sprint(port), "--local", address,
+		"--server", "10.9.0.0", "255.255.255.0", "--topology", "subnet", "--dh", "none", "--keepalive", "2", "20"}, common...)
+	client = append([]string{"--client", "--nobind", "--proto", clientProto, "--remote", address, fmt.Sprint(port)}, common...)
+	return server, client
 }
 
 func wireGuard(l *lab) expectation {

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -33,6 +32,8 @@ func roles() map[string]func(args []string) error {
 		"fork":      forkAndServe,
 		"serve-fd":  serveInherited,
 		"connect-x": connectRegardless,
+		"tunnel":    carryTunnel,
+		"browse":    browse,
 	}
 }
 
@@ -77,6 +78,10 @@ func role(t testing.TB, n testenv.Netns, name string, args ...string) *part {
 	}
 	t.Cleanup(func() {
 		in.Close()
+		if name == "fork" { // it ends its child first
+			cmd.Wait()
+			return
+		}
 		cmd.Process.Kill()
 		cmd.Wait()
 	})
@@ -198,12 +203,13 @@ func forkAndServe(args []string) error {
 	child := exec.Command(self)
 	child.Env = append(os.Environ(), roleEnv+"=serve-fd")
 	child.ExtraFiles = []*os.File{f}
-	child.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	if err := child.Start(); err != nil {
 		return err
 	}
+	defer child.Process.Kill()
 	fmt.Println(child.Process.Pid)
-	return child.Wait()
+	_, err = io.Copy(io.Discard, os.Stdin) // until the test closes it
+	return err
 }
 
 func serveInherited([]string) error {
