@@ -63,6 +63,13 @@ var kinds = []kind{
 // formats is every format there is.
 var formats = []namedFormat{
 	{"json", jsonFormat{}},
+	{"ocsf", ocsfFormat{}},
+	{"ocsf-activity", ocsfFormat{activity: true}},
+	{"ecs", ecsFormat{}},
+	{"cef", cefFormat{version: 0}},
+	{"cef1", cefFormat{version: 1}},
+	{"leef", leefFormat{}},
+	{"csv", csvFormat{}},
 }
 
 type namedFormat struct {
