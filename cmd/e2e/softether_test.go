@@ -138,4 +138,3 @@ func (s *softEther) vpncmd(server bool, args ...string) ([]byte, error) {
 	cmd.WaitDelay = time.Second
 	return cmd.CombinedOutput()
 }
-

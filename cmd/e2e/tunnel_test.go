@@ -5,6 +5,7 @@ import (
 	"crypto/cipher"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -123,7 +124,7 @@ func inward(conn io.Reader, device io.Writer) error {
 		if _, err := io.ReadFull(in, packet); err != nil {
 			return err
 		}
-		if _, err := device.Write(packet); err != nil {
+		if _, err := device.Write(packet); err != nil && !errors.Is(err, unix.EIO) { // EIO: the device is not up yet
 			return err
 		}
 	}
