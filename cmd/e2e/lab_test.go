@@ -137,12 +137,12 @@ func (p *peer) listens(n testenv.Netns, kind string, port uint16) {
 func (l *lab) display(n testenv.Netns) string {
 	l.t.Helper()
 	said := l.path("display-" + n.Name)
-	server := l.start(n, nil, "sh", "-c", fmt.Sprintf("exec %s -displayfd 3 -screen 0 640x480x24 -nolisten tcp 3>%s", testenv.Tool(l.t, "Xvfb"), said))
+	server := l.start(n, nil, "sh", "-c", fmt.Sprintf("exec %s -displayfd 3 -screen 0 640x480x24 -nolisten tcp -ac -noreset 3>%s", testenv.Tool(l.t, "Xvfb"), said))
 	var number string
 	server.until("takes clients", func() bool {
 		data, err := os.ReadFile(said)
 		number = strings.TrimSpace(string(data))
-		return err == nil && strings.HasSuffix(string(data), "\n")
+		return err == nil && number != "" && n.Command(testenv.Tool(l.t, "xdpyinfo"), "-display", ":"+number).Run() == nil
 	})
 	return "DISPLAY=:" + number
 }

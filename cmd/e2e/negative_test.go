@@ -61,6 +61,11 @@ func TestNegative(t *testing.T) {
 		direction rules.Direction
 	}
 	var count map[key]int
+	defer func() {
+		if t.Failed() {
+			t.Logf("flows in the log: %v", count)
+		}
+	}()
 	s.agent.until(t, "every flow is in the flow log", func() bool {
 		count = map[key]int{}
 		ids := map[string]bool{}
