@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -22,6 +24,7 @@ import (
 	"sallyport/agent/history"
 	"sallyport/agent/ledger"
 	"sallyport/agent/naming"
+	"sallyport/agent/packfetch"
 	"sallyport/agent/protocol"
 	"sallyport/agent/sensor"
 	"sallyport/rules"
@@ -59,12 +62,18 @@ type Agent struct {
 	ready    chan struct{}          // closed when every sensor has attached
 	fresh    chan []rules.Indicator // to be matched against the history
 
+	loading      sync.Mutex // one loading of rules at a time
+	systems      sharedSystems
+	standing     atomic.Pointer[standing]
+	fetcher      *packfetch.Fetcher // nil: packs come from files alone
+	packsChanged chan struct{}      // asks whether packs are stale
+
 	ledgerClosed bool
 }
 
 // New prepares an agent; Run does the rest.
 func New(cfg Config, version string, stdout io.Writer, log hclog.Logger) *Agent {
-	return &Agent{cfg: cfg, version: version, log: log, stdout: stdout, ready: make(chan struct{}), fresh: make(chan []rules.Indicator, 8)}
+	return &Agent{cfg: cfg, version: version, log: log, stdout: stdout, ready: make(chan struct{}), fresh: make(chan []rules.Indicator, 8), packsChanged: make(chan struct{}, 1)}
 }
 
 // Run runs until ctx ends, then hands what it has to the spool and, as far as
@@ -122,11 +131,13 @@ func (a *Agent) open() (closeAll func() error, err error) {
 			err = errors.Join(err, closeAll())
 		}
 	}()
-	judge, set, err := loadJudge(a.cfg.Rules, a.cfg.Host, a.version)
+	l, err := loadRules(a.cfg, a.version)
 	if err != nil {
 		return closeAll, err
 	}
-	a.live = rules.NewLive(set)
+	a.live = rules.NewLive(l.set)
+	a.enforce(l)
+	a.fetcher = a.newFetcher()
 	a.control = control.NewServer(a.cfg.StateDir, a, a.log)
 	if a.spool, err = deliver.Open(a.cfg.Deliver, a.log); err != nil {
 		return closeAll, err
@@ -150,7 +161,7 @@ func (a *Agent) open() (closeAll func() error, err error) {
 	if err = a.enrich.Open(); err != nil {
 		return closeAll, err
 	}
-	a.assemble(judge)
+	a.assemble(l.judge)
 	return closeAll, nil
 }
 
@@ -161,11 +172,11 @@ func (a *Agent) assemble(judge *rules.Judge) {
 	a.relays = newRelays()
 	a.losses = newLosses(a.lossCounters, a.degraded)
 	a.queues = newQueues()
-	a.pipeline = newPipeline(a.cfg.Host, a.live, a.names, a.queues.put)
+	a.pipeline = newPipeline(a.cfg.Host, a.live, &a.systems, a.names, a.queues.put)
 	a.pipeline.table = flow.New(a.cfg.Flow, protocol.NewEngine(protocol.Detectors()), a.pipeline)
 	a.pipeline.tunnels = newTunnels()
 	a.court = &court{
-		live: a.live, enrich: a.enrich, relays: a.relays, loss: a.losses.since, report: a.ledger.Observe,
+		live: a.live, enrich: a.enrich, relays: a.relays, systems: &a.systems, loss: a.losses.since, report: a.ledger.Observe,
 		ended: func(o *rules.Observation) { a.history.Add(o); a.flowLog.Write(o) },
 		log:   a.log.Named("judge"),
 	}
@@ -190,6 +201,8 @@ func (a *Agent) run(ctx context.Context) error {
 	keepers.Go(func() error { return a.ledger.Run(keeping) })
 	keepers.Go(func() error { return a.reportSelf(keeping, a.spool.Events()) })
 	keepers.Go(func() error { return a.lookBack(keeping) })
+	keepers.Go(func() error { return a.watchPacks(keeping) })
+	keepers.Go(func() error { return a.fetchPacks(keeping) })
 
 	var courts errgroup.Group
 	courts.Go(func() error { return a.court.run(downstream, a.queues.attributed) })
@@ -254,9 +267,7 @@ func (a *Agent) runSensors(g *errgroup.Group, ctx context.Context) {
 	left := make(chan struct{}, len(a.sensors))
 	for _, s := range a.sensors {
 		h := &feed{pipeline: a.pipeline, from: s, decoder: capture.NewDecoder(), process: a.pipeline.process}
-		if _, err := s.SetPrefixes(prefixesOf(a.live.Set())); err != nil {
-			a.log.Warn("attributed prefixes not given to the sensor yet", "sensor", s.Name(), "error", err)
-		}
+		a.givePrefixes(s)
 		g.Go(func() error {
 			if err := s.Run(ctx, h, func() { left <- struct{}{} }); err != nil {
 				return fmt.Errorf("%s sensor: %w", s.Name(), err)

@@ -22,7 +22,7 @@ func (a *Agent) Heartbeat() rules.Heartbeat {
 	return rules.Heartbeat{
 		Agent: a.cfg.Host, Version: a.version, Packs: a.live.Set().PackNames(), Kernel: kernelRelease(),
 		Started: a.started, At: time.Now().UTC(),
-		Hooks: a.hooks(), Degraded: a.degraded(), Lost: lost, Dropped: dropped,
+		Hooks: a.hooks(), Degraded: append(a.degraded(), a.packComplaints(time.Now())...), Lost: lost, Dropped: dropped,
 		Spool: a.spool.State(), Flows: flows.Flows, Config: config,
 		Relays: a.relays.seen(a.sensors[0].Process),
 	}

@@ -14,14 +14,15 @@ import (
 // court enriches what the pipeline hands over, matches and judges it, and passes
 // on what comes of it.
 type court struct {
-	live   *rules.Live
-	judge  atomic.Pointer[rules.Judge]
-	enrich *enrich.Enricher
-	relays *relays
-	loss   func(first, now time.Time) *rules.Loss
-	report func(context.Context, rules.Finding) error // drafts
-	ended  func(*rules.Observation)                   // flows that are over
-	log    hclog.Logger
+	live    *rules.Live
+	judge   atomic.Pointer[rules.Judge]
+	enrich  *enrich.Enricher
+	relays  *relays
+	systems *sharedSystems
+	loss    func(first, now time.Time) *rules.Loss
+	report  func(context.Context, rules.Finding) error // drafts
+	ended   func(*rules.Observation)                   // flows that are over
+	log     hclog.Logger
 
 	judged   atomic.Uint64 // observations
 	findings atomic.Uint64 // drafts
@@ -39,6 +40,7 @@ func (c *court) handle(ctx context.Context, item *observed) {
 	c.judged.Add(1)
 	o := &item.o
 	c.enrich.Enrich(o, item.owner)
+	c.systems.Load().attribute(o)
 	c.relays.mark(o, item.owner)
 	now := time.Now()
 	matches := c.live.Set().Match(o, now)

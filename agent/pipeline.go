@@ -44,9 +44,10 @@ type observed struct {
 // Several sensors may feed it; the table, which is set once by its maker, is
 // behind one lock.
 type pipeline struct {
-	host  string
-	live  *rules.Live
-	names *naming.Table
+	host    string
+	live    *rules.Live
+	systems *sharedSystems
+	names   *naming.Table
 
 	mu      sync.Mutex
 	table   *flow.Table
@@ -59,9 +60,9 @@ type pipeline struct {
 }
 
 // newPipeline makes a pipeline that hands its observations to hand.
-func newPipeline(host string, live *rules.Live, names *naming.Table, hand func(observed, bool)) *pipeline {
+func newPipeline(host string, live *rules.Live, systems *sharedSystems, names *naming.Table, hand func(observed, bool)) *pipeline {
 	return &pipeline{
-		host: host, live: live, names: names, hand: hand,
+		host: host, live: live, systems: systems, names: names, hand: hand,
 		waiting: map[*flow.Flow]time.Time{},
 	}
 }
@@ -175,6 +176,9 @@ func (p *pipeline) isAttributed(f *flow.Flow) bool {
 	o.Names = p.names.Names(f.Key.Netns, f.Remote().Addr(), f.Last)
 	if t := f.Facts.TLS; t != nil {
 		o.TLS = &rules.TLSFacts{SNI: t.SNI}
+	}
+	if of, ok := p.systems.Load().find(o.Remote.Addr); ok {
+		o.Geo = &rules.Geo{ASN: of.asn}
 	}
 	return len(p.live.Set().Match(&o, f.Last)) > 0
 }

@@ -23,20 +23,22 @@ type Replay struct {
 
 // NewReplay prepares the judging of one capture by the rules of cfg.
 func NewReplay(ctx context.Context, cfg Config, version string, log hclog.Logger) (*Replay, error) {
-	judge, set, err := loadJudge(cfg.Rules, cfg.Host, version)
+	l, err := loadRules(cfg, version)
 	if err != nil {
 		return nil, err
 	}
+	systems := &sharedSystems{}
+	systems.Store(l.systems)
 	r := &Replay{ctx: ctx, findings: map[string]rules.Finding{}}
 	r.court = &court{
-		live: rules.NewLive(set), enrich: enrich.New(cfg.Enrich, nil, log), relays: newRelays(),
+		live: rules.NewLive(l.set), enrich: enrich.New(cfg.Enrich, nil, log), relays: newRelays(), systems: systems,
 		loss:   func(time.Time, time.Time) *rules.Loss { return nil },
 		report: r.keep,
 		ended:  func(*rules.Observation) {},
 		log:    log,
 	}
-	r.court.judge.Store(judge)
-	r.pipeline = newPipeline(cfg.Host, r.court.live, naming.New(cfg.Naming), func(item observed, _ bool) { r.court.handle(r.ctx, &item) })
+	r.court.judge.Store(l.judge)
+	r.pipeline = newPipeline(cfg.Host, r.court.live, systems, naming.New(cfg.Naming), func(item observed, _ bool) { r.court.handle(r.ctx, &item) })
 	return r, nil
 }
 

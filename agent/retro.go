@@ -69,7 +69,8 @@ func (a *Agent) rememberPacks() {
 // retro judges past flows that the indicators may concern. Findings are marked
 // retro; a flow that several indicators meet is judged once.
 func (a *Agent) retro(ctx context.Context, fresh []rules.Indicator) {
-	set, judge, now := a.live.Set(), a.court.judge.Load(), time.Now()
+	set, judge, systems, now := a.live.Set(), a.court.judge.Load(), a.systems.Load(), time.Now()
+	fresh = systems.searches(fresh)
 	seen := map[string]bool{}
 	found := 0
 	err := a.history.Retro(ctx, func(p history.Past) bool {
@@ -77,6 +78,7 @@ func (a *Agent) retro(ctx context.Context, fresh []rules.Indicator) {
 		if seen[o.FlowID] {
 			return true
 		}
+		systems.attribute(&o)
 		matches := set.Match(&o, now)
 		if len(matches) == 0 {
 			return true

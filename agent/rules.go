@@ -3,68 +3,117 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 
+	"sallyport/agent/packfetch"
 	"sallyport/rules"
+	"sallyport/rules/pack"
 )
 
 // RulesConfig is what observations are judged by.
 type RulesConfig struct {
-	Shipped       bool     `yaml:"shipped"`        // the entities and detections that ship with this build
-	Entities      []string `yaml:"entities"`       // entity files, or folders of them
-	Detections    []string `yaml:"detections"`     // folders of Sigma rules
-	Enable        []string `yaml:"enable"`         // ids of detections that ship switched off
-	AllowList     string   `yaml:"allow_list"`     // file; empty: none
-	ApprovedTools string   `yaml:"approved_tools"` // file; empty: none
+	Shipped       bool             `yaml:"shipped"`        // the entities and detections that ship with this build
+	Entities      []string         `yaml:"entities"`       // entity files, or folders of them
+	Detections    []string         `yaml:"detections"`     // folders of Sigma rules
+	Enable        []string         `yaml:"enable"`         // ids of detections that ship switched off
+	AllowList     string           `yaml:"allow_list"`     // file; empty: none
+	ApprovedTools string           `yaml:"approved_tools"` // file; empty: none
+	Own           []netip.Prefix   `yaml:"own"`            // the operator's own prefixes: never attributed to anyone
+	Packs         []string         `yaml:"packs"`          // signed packs, or folders of *.pack
+	Trust         string           `yaml:"trust"`          // file of the public key of the root that packs are signed under
+	Fetch         packfetch.Config `yaml:"fetch"`          // packs from the collector
 }
 
 // DefaultRulesConfig judges by what ships.
-func DefaultRulesConfig() RulesConfig { return RulesConfig{Shipped: true} }
+func DefaultRulesConfig() RulesConfig {
+	return RulesConfig{Shipped: true, Fetch: packfetch.DefaultConfig()}
+}
 
 // Validate says what is wrong and what to write instead.
 func (c RulesConfig) Validate() error {
-	if !c.Shipped && len(c.Entities) == 0 {
-		return errors.New("rules: no entities: set rules.shipped to true or name rules.entities")
+	signed := len(c.Packs) > 0 || c.Fetch.Enabled
+	switch {
+	case !c.Shipped && len(c.Entities) == 0 && !signed:
+		return errors.New("rules: no entities: set rules.shipped to true, or name rules.entities or rules.packs")
+	case signed && c.Trust == "":
+		return errors.New("rules.trust is empty: packs need the file of the root's public key (made by sallyport rules pack key)")
 	}
-	return nil
+	for _, p := range c.Own {
+		if !p.IsValid() || p.Bits() == 0 {
+			return fmt.Errorf("rules.own: %s is not a prefix of yours: write it like 198.51.100.0/24", p)
+		}
+	}
+	return c.Fetch.Validate()
 }
 
-// loadJudge reads everything the configuration names: all of it or nothing.
-func loadJudge(c RulesConfig, host, version string) (*rules.Judge, *rules.Set, error) {
-	set, err := loadSet(c)
+// loaded is everything the configuration names, read and compiled.
+type loaded struct {
+	judge    *rules.Judge
+	set      *rules.Set
+	seen     pack.Seen // once this is in force
+	standing *standing
+	systems  *systems
+}
+
+// loadRules reads everything the configuration names: all of it or nothing.
+func loadRules(cfg Config, version string) (*loaded, error) {
+	c := cfg.Rules
+	ps, err := openPacks(c, cfg.StateDir)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	detections, err := loadDetections(c)
+	out := &loaded{seen: ps.seen}
+	if out.set, err = loadSet(c, ps); err != nil {
+		return nil, err
+	}
+	detections, err := loadDetections(c, ps)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	judge := &rules.Judge{
+	out.judge = &rules.Judge{
 		Detections: rules.Enabled(detections, c.Enable...),
-		Agent:      rules.AgentInfo{Name: host, Version: version, Pack: joined(set.PackNames())},
+		Agent:      rules.AgentInfo{Name: cfg.Host, Version: version, Pack: joined(out.set.PackNames())},
 	}
-	if c.AllowList != "" {
-		if judge.Allow, err = rules.LoadAllowList(c.AllowList); err != nil {
-			return nil, nil, err
-		}
+	if err := loadPolicies(c, ps, out.judge); err != nil {
+		return nil, err
 	}
-	if c.ApprovedTools != "" {
-		if judge.Approved, err = rules.LoadApprovedTools(c.ApprovedTools); err != nil {
-			return nil, nil, err
-		}
+	if out.standing, err = ps.standing(); err != nil {
+		return nil, err
 	}
-	return judge, set, nil
+	out.systems, err = resolveSystems(out.set, cfg.Enrich.GeoIP.ASN, out.standing.tables)
+	return out, err
 }
 
-func loadSet(c RulesConfig) (*rules.Set, error) {
-	b := rules.NewBuilder(rules.Options{})
-	if c.Shipped {
+// loadSet compiles the vendor's packs, what ships, local packs, and files of the
+// host's own, in this order: an entity is what the first of them says it is.
+func loadSet(c RulesConfig, ps *packs) (*rules.Set, error) {
+	b := rules.NewBuilder(rules.Options{Own: c.Own})
+	listed := 0
+	for _, p := range ps.list {
+		listed += p.Count()
+	}
+	if listed > 0 {
+		b.Reserve(listed, 0)
+	}
+	for _, p := range ps.of(pack.RoleVendor) {
+		if err := p.Feed(b); err != nil {
+			return nil, err
+		}
+	}
+	if ps.shipped {
 		shipped, err := rules.Shipped()
 		if err != nil {
 			return nil, err
 		}
 		if err := addPack(b, rules.ShippedPack(), shipped); err != nil {
+			return nil, err
+		}
+	}
+	for _, p := range ps.of(pack.RoleLocal) {
+		if err := p.Feed(b); err != nil {
 			return nil, err
 		}
 	}
@@ -94,14 +143,33 @@ func addPack(b *rules.Builder, p rules.Pack, entities []rules.Entity) error {
 	return nil
 }
 
-func loadDetections(c RulesConfig) ([]*rules.SigmaRule, error) {
+// loadDetections reads detections in the order of loadSet. A pack cannot put one
+// in the place of another: an id is used once.
+func loadDetections(c RulesConfig, ps *packs) ([]*rules.SigmaRule, error) {
 	var all []*rules.SigmaRule
-	if c.Shipped {
+	if ps.shipped {
 		shipped, err := rules.ShippedSigmaRules()
 		if err != nil {
 			return nil, err
 		}
 		all = shipped
+	}
+	from := map[string]string{}
+	for _, r := range all {
+		from[r.ID] = "what ships"
+	}
+	for _, p := range ps.list {
+		list, err := p.Detections(nil)
+		if err != nil {
+			return nil, fmt.Errorf("pack %s: %w", p.Ref(), err)
+		}
+		for _, r := range list {
+			if other, twice := from[r.ID]; twice {
+				return nil, fmt.Errorf("pack %s: detection %s (%s) is in %s already: give it an id of its own", p.Ref(), r.ID, r.Title, other)
+			}
+			from[r.ID] = "pack " + p.Ref().String()
+		}
+		all = append(all, list...)
 	}
 	for _, folder := range c.Detections {
 		if st, err := os.Stat(folder); err != nil || !st.IsDir() {
@@ -116,13 +184,55 @@ func loadDetections(c RulesConfig) ([]*rules.SigmaRule, error) {
 	return all, nil
 }
 
+// loadPolicies reads what silences findings: the host's own files first, then
+// what packs hold.
+func loadPolicies(c RulesConfig, ps *packs, j *rules.Judge) error {
+	j.Allow, j.Approved = &rules.AllowList{}, &rules.ApprovedTools{}
+	if c.AllowList != "" {
+		list, err := rules.LoadAllowList(c.AllowList)
+		if err != nil {
+			return err
+		}
+		j.Allow = list
+	}
+	if c.ApprovedTools != "" {
+		tools, err := rules.LoadApprovedTools(c.ApprovedTools)
+		if err != nil {
+			return err
+		}
+		j.Approved = tools
+	}
+	for _, p := range ps.list {
+		allow, approved, err := p.Policies()
+		if err != nil {
+			return fmt.Errorf("pack %s: %w", p.Ref(), err)
+		}
+		if allow != nil {
+			j.Allow.Allow = append(j.Allow.Allow, allow.Allow...)
+		}
+		if approved != nil {
+			j.Approved.Approved = append(j.Approved.Approved, approved.Approved...)
+		}
+	}
+	return nil
+}
+
 // CheckRules reads what the configuration names and counts its indicators.
 func CheckRules(c Config) (indicators int, err error) {
-	_, set, err := loadJudge(c.Rules, c.Host, "")
+	l, err := loadRules(c, "")
 	if err != nil {
 		return 0, err
 	}
-	return set.Len(), nil
+	return l.set.Len(), nil
+}
+
+// accept notes on disk what is in force now, so that nothing older takes its
+// place after a restart either.
+func (l *loaded) accept(stateDir string) error {
+	if len(l.standing.terms) == 0 {
+		return nil
+	}
+	return pack.WriteSeen(filepath.Join(stateDir, seenFile), l.seen)
 }
 
 func joined(names []string) string { return strings.Join(names, ", ") }

@@ -21,16 +21,26 @@ func (a *Agent) ofSelf(e deliver.Event) rules.Finding {
 	if at.IsZero() {
 		at = time.Now().UTC()
 	}
-	sum := sha256.Sum256([]byte(selfRule + e.Kind + "\x00" + a.cfg.Host))
 	why := e.Detail
 	if e.Findings > 0 {
 		why = fmt.Sprintf("%s (%d findings)", why, e.Findings)
 	}
-	title := "the agent reports on itself: " + e.Kind
+	return a.selfFinding(e.Kind, "", why, at)
+}
+
+// selfFinding makes a finding about the agent itself. about tells two of a kind
+// apart.
+func (a *Agent) selfFinding(kind, about, why string, at time.Time) rules.Finding {
+	key := selfRule + kind + "\x00" + a.cfg.Host
+	if about != "" {
+		key += "\x00" + about
+	}
+	sum := sha256.Sum256([]byte(key))
+	title := "the agent reports on itself: " + kind
 	return rules.Finding{
 		Version: rules.FindingVersion, ID: hex.EncodeToString(sum[:16]), Revision: 1, State: rules.StateOpened,
-		Agent: a.info(), Rule: rules.RuleRef{ID: selfRule + e.Kind, Title: title}, Title: title,
-		Severity: severityOfSelf(e.Kind), Confidence: "high", Why: []string{why},
+		Agent: a.info(), Rule: rules.RuleRef{ID: selfRule + kind, Title: title}, Title: title,
+		Severity: severityOfSelf(kind), Confidence: "high", Why: []string{why},
 		Observation: rules.Observation{
 			Host: a.cfg.Host, Sensor: rules.SensorAgent, Direction: rules.DirectionUnknown, First: at, Last: at, Closed: true,
 			Owner:          rules.Owner{Attribution: rules.AttributionUnknown},

@@ -97,15 +97,19 @@ func TestSelfFindingsAreValid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, set, err := loadJudge(cfg.Rules, cfg.Host, "test")
+	l, err := loadRules(cfg, "test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &Agent{cfg: cfg, version: "test", live: rules.NewLive(set)}
+	a := &Agent{cfg: cfg, version: "test", live: rules.NewLive(l.set)}
 	for _, kind := range []string{deliver.EventCorrupt, deliver.EventGivenUp, deliver.EventDiskFull, deliver.EventDiskWrites, deliver.EventParked, deliver.EventRefused, deliver.EventClock, deliver.EventRenewal} {
 		f := a.ofSelf(deliver.Event{Kind: kind, Detail: "what happened", Findings: 3})
 		if err := f.Validate(); err != nil {
 			t.Errorf("%s: %v", kind, err)
 		}
+	}
+	one, other := a.selfFinding(stalePack, "a", "over", time.Now().UTC()), a.selfFinding(stalePack, "b", "over", time.Now().UTC())
+	if err := one.Validate(); err != nil || one.Rule.ID != "sallyport.agent.stale_pack" || one.ID == other.ID {
+		t.Errorf("stale packs: %+v, %v", one, err)
 	}
 }

@@ -36,7 +36,23 @@ const (
 	PathHeartbeat = "/v1/heartbeat" // POST Heartbeat
 	PathEnrol     = "/v1/enrol"     // POST EnrolRequest
 	PathRenew     = "/v1/renew"     // POST RenewRequest
+	PathPacks     = "/v1/packs"     // GET PackList; below it GET a pack's name: the signed archive. Both with ETag
 )
+
+// PackList is the packs that the collector offers an agent.
+type PackList struct {
+	Packs []PackOffer `json:"packs"`
+}
+
+// PackOffer is one of them. What it says is a hint: only the signed archive is
+// believed.
+type PackOffer struct {
+	Name    string    `json:"name"`
+	Version uint64    `json:"version"`
+	SHA256  string    `json:"sha256"` // of the archive, lower-case hexadecimal; its ETag is the same in quotes
+	Bytes   int64     `json:"bytes"`
+	Expires time.Time `json:"expires"`
+}
 
 // EnrolRequest asks for the first client certificate.
 type EnrolRequest struct {

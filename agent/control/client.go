@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"sallyport/rules"
 )
@@ -34,28 +35,30 @@ func NewClient(stateDir string) *Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", path)
 	}
-	return &Client{path: path, http: &http.Client{Transport: &http.Transport{DialContext: dial}, Timeout: requestLimit}}
+	return &Client{path: path, http: &http.Client{Transport: &http.Transport{DialContext: dial}}}
 }
 
 // Findings gives the agent's newest findings, newest first.
 func (c *Client) Findings(ctx context.Context) ([]rules.Finding, error) {
 	var out []rules.Finding
-	return out, c.call(ctx, http.MethodGet, "/findings", &out)
+	return out, c.call(ctx, requestLimit, http.MethodGet, "/findings", &out)
 }
 
 // Status gives the agent's state as it would tell its collector.
 func (c *Client) Status(ctx context.Context) (rules.Heartbeat, error) {
 	var out rules.Heartbeat
-	return out, c.call(ctx, http.MethodGet, "/status", &out)
+	return out, c.call(ctx, requestLimit, http.MethodGet, "/status", &out)
 }
 
 // Reload has the agent read its packs again, and says what changed.
 func (c *Client) Reload(ctx context.Context) (string, error) {
 	var out string
-	return out, c.call(ctx, http.MethodPost, "/reload", &out)
+	return out, c.call(ctx, reloadLimit, http.MethodPost, "/reload", &out)
 }
 
-func (c *Client) call(ctx context.Context, method, path string, out any) error {
+func (c *Client) call(ctx context.Context, limit time.Duration, method, path string, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, method, "http://agent"+path, nil)
 	if err != nil {
 		return err

@@ -26,8 +26,12 @@ const SocketName = "agent.sock"
 // keptFindings bounds the findings kept for the operator, newest first.
 const keptFindings = 1000
 
-// requestLimit bounds one request's time.
-const requestLimit = 10 * time.Second
+// requestLimit bounds one request's time, reloadLimit that of a reload: packs of
+// millions of indicators take a while to read.
+const (
+	requestLimit = 10 * time.Second
+	reloadLimit  = 5 * time.Minute
+)
 
 // Agent is what the socket asks of the agent.
 type Agent interface {
@@ -114,6 +118,9 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /findings", func(w http.ResponseWriter, _ *http.Request) { s.answer(w, s.findings()) })
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { s.answer(w, s.agent.Heartbeat()) })
 	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, r *http.Request) {
+		if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(reloadLimit)); err != nil {
+			s.log.Debug("a long reload will not be answered", "error", err)
+		}
 		changed, err := s.agent.Reload(r.Context())
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusUnprocessableEntity)

@@ -5,6 +5,7 @@ package enrich
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -74,7 +75,22 @@ func (e *Enricher) Enrich(o *rules.Observation, owner sensor.OwnerRef) {
 
 // Prefixes gives the prefixes that the ASN database holds for the given numbers,
 // for indicators of type asn. It walks the whole database: seconds, not for a hot path.
-func (e *Enricher) Prefixes(asns []uint32) ([]netip.Prefix, error) { return e.geoip.prefixes(asns) }
+func (e *Enricher) Prefixes(asns []uint32) ([]netip.Prefix, error) {
+	path := e.geoip.asnPath()
+	if path == "" {
+		return nil, errors.New("list prefixes of ASNs: no ASN database is configured: set enrich.geoip.asn")
+	}
+	found, _, err := ASNPrefixes(path, asns)
+	var out []netip.Prefix
+	for _, list := range found {
+		out = append(out, list...)
+	}
+	return out, err
+}
+
+// ASNChanged is told when Run has taken over another ASN database: what was
+// derived from the old one is to be derived again.
+func (e *Enricher) ASNChanged() <-chan struct{} { return e.geoip.changed }
 
 // Close releases the databases.
 func (e *Enricher) Close() error { return e.geoip.close() }

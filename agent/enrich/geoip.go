@@ -13,7 +13,6 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/oschwald/geoip2-golang/v2"
-	"github.com/oschwald/maxminddb-golang/v2"
 
 	"sallyport/agent/sensor"
 	"sallyport/rules"
@@ -54,14 +53,15 @@ type database struct {
 
 // geoIP says where the remote is.
 type geoIP struct {
-	log hclog.Logger
+	log     hclog.Logger
+	changed chan struct{} // told of a new ASN database
 
 	mu        sync.RWMutex // a reader is a mapped file: it must not close under a look-up
 	databases []*database
 }
 
 func newGeoIP(cfg GeoIPConfig, log hclog.Logger) *geoIP {
-	g := &geoIP{log: log}
+	g := &geoIP{log: log, changed: make(chan struct{}, 1)}
 	for _, d := range []*database{{path: cfg.City, what: "City"}, {path: cfg.Country, what: "Country"}, {path: cfg.ASN, what: "ASN"}} {
 		if d.path != "" {
 			g.databases = append(g.databases, d)
@@ -107,9 +107,16 @@ func (g *geoIP) refresh() error {
 		old := d.reader
 		d.reader, d.size, d.time = fresh, info.Size(), info.ModTime()
 		g.mu.Unlock()
-		if old != nil {
-			old.Close()
-			g.log.Info("geoip database taken over", "path", d.path)
+		if old == nil {
+			continue
+		}
+		old.Close()
+		g.log.Info("geoip database taken over", "path", d.path)
+		if d.what == "ASN" {
+			select {
+			case g.changed <- struct{}{}:
+			default: // whoever looks has not looked yet
+			}
 		}
 	}
 	return errors.Join(all...)
@@ -178,34 +185,13 @@ func (d *database) look(addr netip.Addr, geo *rules.Geo) {
 	}
 }
 
-// prefixes walks the ASN database.
-func (g *geoIP) prefixes(asns []uint32) ([]netip.Prefix, error) {
+// asnPath is where the ASN database is, or nothing.
+func (g *geoIP) asnPath() string {
 	i := slices.IndexFunc(g.databases, func(d *database) bool { return d.what == "ASN" })
 	if i < 0 {
-		return nil, errors.New("list prefixes of ASNs: no ASN database is configured: set enrich.geoip.asn")
+		return ""
 	}
-	db, err := maxminddb.Open(g.databases[i].path)
-	if err != nil {
-		return nil, fmt.Errorf("list prefixes of ASNs: %w", err)
-	}
-	defer db.Close()
-	wanted := map[uint32]bool{}
-	for _, n := range asns {
-		wanted[n] = true
-	}
-	var out []netip.Prefix
-	for r := range db.Networks() {
-		var record struct {
-			Number uint32 `maxminddb:"autonomous_system_number"`
-		}
-		if err := r.Decode(&record); err != nil {
-			return nil, fmt.Errorf("list prefixes of ASNs: %w", err)
-		}
-		if wanted[record.Number] {
-			out = append(out, r.Prefix())
-		}
-	}
-	return out, nil
+	return g.databases[i].path
 }
 
 func (g *geoIP) close() error {

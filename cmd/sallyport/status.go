@@ -94,9 +94,10 @@ func newReload(env environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reload",
 		Short: "Have the running agent read its rules again",
-		Long: `Have the running agent read its entities, detections, allow-list and approved
-tools again, without a restart and without a pause. When something cannot be
-read, nothing changes and the fault is shown.`,
+		Long: `Have the running agent read its packs, entities, detections, allow-list and
+approved tools again, without a restart and without a pause. When something cannot
+be read or verified, nothing changes and the fault is shown. So it is when fewer
+than half of the indicators would be left: restart the agent if that is right.`,
 		Args: cobra.NoArgs,
 	}
 	path := configFlag(cmd)

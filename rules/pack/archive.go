@@ -28,6 +28,10 @@ var pathForm = regexp.MustCompile(`^(entities|indicators|detections)/[a-z0-9][a-
 
 var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
+// ValidName says whether a pack may have this name. Such a name is a file name on
+// any system.
+func ValidName(name string) bool { return nameForm.MatchString(name) }
+
 // read reads an archive whole and checks it against its manifest.
 func read(r io.Reader) (*Pack, *signature, error) {
 	tr, stop, err := untar(r)
