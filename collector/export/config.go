@@ -102,8 +102,12 @@ func (c Config) Validate() error {
 	if err != nil {
 		return fmt.Errorf("exporter %s: %w", c.Name, err)
 	}
-	if _, err := formatOf(c.Format); err != nil {
+	format, err := formatOf(c.Format)
+	if err != nil {
 		return fmt.Errorf("exporter %s: %w", c.Name, err)
+	}
+	if k.objects && format.ContentType() != "application/json" {
+		return fmt.Errorf("exporter %s: type %s takes a JSON format only, not %s", c.Name, c.Type, c.Format)
 	}
 	if err := k.check(c.Settings); err != nil {
 		return fmt.Errorf("exporter %s: %w", c.Name, err)

@@ -45,6 +45,8 @@ type kind struct {
 	name  string
 	open  func(opening) (Exporter, error)
 	check func(Settings) error
+	// objects says that the receiver takes JSON objects only.
+	objects bool
 }
 
 // opening is what an exporter is made with.
@@ -57,7 +59,15 @@ type opening struct {
 
 // kinds is every exporter there is.
 var kinds = []kind{
-	{"file", openFile, checkFile},
+	{"file", openFile, checkFile, false},
+	{"syslog", openSyslog, checkSyslog, false},
+	{"splunk", openSplunk, checkSplunk, false},
+	{"elasticsearch", openElastic, checkElastic, true},
+	{"kafka", openKafka, checkKafka, false},
+	{"otlp", openOTLP, checkOTLP, false},
+	{"sentinel", openSentinel, checkSentinel, false},
+	{"s3", openS3, checkS3, false},
+	{"webhook", openWebhook, checkWebhook, false},
 }
 
 // formats is every format there is.

@@ -35,13 +35,13 @@ func (c cefFormat) Append(dst []byte, item *Item) ([]byte, error) {
 
 // cefHeader escapes a header field: | and \ are escaped, = is not.
 func cefHeader(s string) string {
-	return strings.NewReplacer(`\`, `\\`, `|`, `\|`).Replace(strings.TrimSpace(plain(s, "")))
+	return strings.NewReplacer(`\`, `\\`, `|`, `\|`).Replace(strings.TrimSpace(clean(s, "")))
 }
 
 // cefValue escapes an extension value: = and \ are escaped, | is not. A value
 // must not end with a space, which parsers take for the one before the next key.
 func cefValue(s string) string {
-	s = strings.NewReplacer(`\`, `\\`, `=`, `\=`, "\r", `\r`, "\n", `\n`).Replace(plain(s, "\r\n"))
+	s = strings.NewReplacer(`\`, `\\`, `=`, `\=`, "\r", `\r`, "\n", `\n`).Replace(clean(s, "\r\n"))
 	return strings.TrimRight(s, " ")
 }
 

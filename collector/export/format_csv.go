@@ -91,7 +91,7 @@ func (csvFormat) Append(dst []byte, item *Item) ([]byte, error) {
 // csvCell keeps a row on one line, and puts an apostrophe before what a
 // spreadsheet would run as a formula.
 func csvCell(s string) string {
-	s = strings.TrimSpace(plain(s, ""))
+	s = strings.TrimSpace(clean(s, ""))
 	if s != "" && strings.ContainsRune("=+-@", rune(s[0])) {
 		return "'" + s
 	}

@@ -34,12 +34,12 @@ func (leefFormat) Append(dst []byte, item *Item) ([]byte, error) {
 
 // leefHeader replaces the pipe, for which the format has no escape.
 func leefHeader(s string) string {
-	return strings.TrimSpace(strings.ReplaceAll(plain(s, ""), "|", "/"))
+	return strings.TrimSpace(strings.ReplaceAll(clean(s, ""), "|", "/"))
 }
 
 // leefValue replaces the delimiter, for which the format has no escape.
 func leefValue(s string) string {
-	return strings.TrimSpace(strings.ReplaceAll(plain(s, ""), string(leefDelimiter), " "))
+	return strings.TrimSpace(strings.ReplaceAll(clean(s, ""), string(leefDelimiter), " "))
 }
 
 type leefAttributes struct {

@@ -24,10 +24,10 @@ func cut(s string, limit int) string {
 	return s
 }
 
-// plain replaces what could end a line, steer a terminal or reorder text on
+// clean replaces what could end a line, steer a terminal or reorder text on
 // screen by spaces, and what is not UTF-8 by U+FFFD. keep are control characters
 // that the caller escapes itself.
-func plain(s, keep string) string {
+func clean(s, keep string) string {
 	return strings.Map(func(r rune) rune {
 		if strings.ContainsRune(keep, r) {
 			return r

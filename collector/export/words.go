@@ -16,6 +16,13 @@ func summary(f *rules.Finding) string {
 	return f.Title
 }
 
+// subject names a finding among those of all agents: no agent can stand in the
+// way of another's by its id.
+func subject(f *rules.Finding) string { return f.Agent.Name + "/" + f.ID }
+
+// revision names one revision of it.
+func revision(f *rules.Finding) string { return f.Agent.Name + "/" + f.MessageID() }
+
 // designation is a legal act in a few words.
 func designation(d rules.DesignationRef) string {
 	var parts []string
