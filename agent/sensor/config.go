@@ -16,6 +16,9 @@ type SocketConfig struct {
 	// UDPFlows bounds the remotes of unconnected UDP sockets; the least recently
 	// used goes first.
 	UDPFlows uint32 `yaml:"udp_flows"`
+	// UDPIdle ends the flow of a UDP socket that never connected after so long
+	// without a packet; a socket that stays open would keep all its remotes.
+	UDPIdle time.Duration `yaml:"udp_idle"`
 	// Prefixes bounds the attributed prefixes in the kernel, of each family. A
 	// million is about 130 MB of kernel memory when used.
 	Prefixes uint32 `yaml:"prefixes"`
@@ -45,6 +48,7 @@ func DefaultSocketConfig() SocketConfig {
 	return SocketConfig{
 		RingBytes:      8 << 20,
 		UDPFlows:       16384,
+		UDPIdle:        3 * time.Minute,
 		Prefixes:       200_000,
 		UpdateInterval: time.Minute,
 		Copy:           CopyConfig{Plain: 512, Candidate: 4 << 10, Handshake: 16 << 10, Attributed: 64 << 10},
@@ -62,6 +66,9 @@ func (c SocketConfig) Validate() error {
 	}
 	if c.UDPFlows < 64 {
 		errs = append(errs, fmt.Errorf("udp_flows is %d: use at least 64", c.UDPFlows))
+	}
+	if c.UDPIdle < time.Second {
+		errs = append(errs, fmt.Errorf("udp_idle is %s: use at least 1s", c.UDPIdle))
 	}
 	if c.Prefixes < 1 {
 		errs = append(errs, errors.New("prefixes is 0: use at least 1"))

@@ -43,7 +43,45 @@ func newConverter(s *Socket, kernel *bpf.Kernel, h Handler) *converter {
 }
 
 // idle is called when the ring is empty.
-func (c *converter) idle() { c.clock.set() }
+func (c *converter) idle() {
+	c.clock.set()
+	c.endIdleUDP()
+}
+
+// idleBatch bounds the idle flows looked at in one go.
+const idleBatch = 256
+
+// endIdleUDP closes the flows of unconnected sockets that have been silent for
+// long; the kernel reports a flow at its first packet and at intervals only, so
+// its counts are read before it is called silent.
+func (c *converter) endIdleUDP() {
+	limit := uint64(c.sensor.cfg.UDPIdle)
+	if c.clock.mono < limit {
+		return
+	}
+	for range idleBatch {
+		kept := c.udp.oldest(c.clock.mono - limit)
+		if kept == nil {
+			return
+		}
+		now := *kept
+		known, err := c.kernel.UnconnectedFlow(kept.Cookie, kept.Remote, &now)
+		if err != nil {
+			c.sensor.log.Debug("flow could not be read", "error", err)
+		}
+		if known && now.PacketsOut+now.PacketsIn > kept.PacketsOut+kept.PacketsIn {
+			now.Time = c.clock.mono
+			c.udp.put(&now)
+			continue
+		}
+		c.udp.drop(kept)
+		now.Kind = bpf.KindClose
+		if _, err := c.kernel.Take(kept.Cookie, kept.Remote, &now); err != nil {
+			c.sensor.log.Debug("flow could not be removed", "error", err)
+		}
+		c.emit(&now)
+	}
+}
 
 func (c *converter) handle(raw []byte) {
 	var err error
@@ -233,13 +271,15 @@ func ownerOf(o *bpf.Owner) OwnerRef {
 // clock turns the kernel's monotonic time into wall time. It is set again often:
 // the wall clock may be stepped.
 type clock struct {
-	offset int64 // ns
+	offset int64  // ns
+	mono   uint64 // CLOCK_MONOTONIC when it was last set, ns
 }
 
 func (c *clock) set() {
 	var mono unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &mono) == nil {
 		c.offset = time.Now().UnixNano() - mono.Nano()
+		c.mono = uint64(mono.Nano())
 	}
 }
 

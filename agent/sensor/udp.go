@@ -52,6 +52,26 @@ func (u *udpFlows) remove(e *list.Element) *bpf.Flow {
 	return f
 }
 
+// oldest is the flow whose last account is the oldest, where that is from before
+// the time (CLOCK_MONOTONIC, ns); else nil.
+func (u *udpFlows) oldest(before uint64) *bpf.Flow {
+	e := u.order.Front()
+	if e == nil {
+		return nil
+	}
+	if f := e.Value.(*bpf.Flow); f.Time < before {
+		return f
+	}
+	return nil
+}
+
+// drop forgets one flow.
+func (u *udpFlows) drop(f *bpf.Flow) {
+	if e := u.sockets[f.Cookie][f.Remote]; e != nil {
+		u.remove(e)
+	}
+}
+
 // take forgets a socket and returns its flows.
 func (u *udpFlows) take(cookie uint64) []*bpf.Flow {
 	var flows []*bpf.Flow

@@ -84,12 +84,17 @@ func sameInStore(t *testing.T, s *site) {
 		for _, f := range s.exported(t) {
 			highest[f.ID] = max(highest[f.ID], f.Revision)
 		}
-		var rows []row
-		if err := json.Unmarshal([]byte(s.collect(t, "findings", "list", "--limit", "200", "-o", "json")), &rows); err != nil {
+		var page struct {
+			Findings []struct {
+				Finding row `json:"finding"`
+			} `json:"findings"`
+		}
+		if err := json.Unmarshal([]byte(s.collect(t, "findings", "list", "--limit", "200", "-o", "json")), &page); err != nil {
 			t.Fatalf("read findings list: %v", err)
 		}
 		seen := map[string]bool{}
-		for _, r := range rows {
+		for _, found := range page.Findings {
+			r := found.Finding
 			if seen[r.ID] {
 				t.Fatalf("finding %s is in the store twice", r.ID)
 			}

@@ -44,7 +44,7 @@ var ordinary = []struct {
 }
 
 func TestNegative(t *testing.T) {
-	s := newSite(t, "flow: {udp_idle: 5s}\n")
+	s := newSite(t, "sensor: {socket: {udp_idle: 5s}}\n")
 	client, server := testenv.Pair(t)
 	for _, kind := range ordinary {
 		address := fmt.Sprintf("%s:%d", plainRemote, kind.port)
