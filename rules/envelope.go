@@ -90,6 +90,7 @@ const (
 	CodeTokenRevoked = "token_revoked" // 403
 	CodeTokenUnknown = "token_unknown" // 403
 	CodeNameRefused  = "name_refused"  // 403: the token is bound to other names
+	CodeNoPack       = "no_pack"       // 404: no pack of this name is offered to the agent
 	CodeBadRequest   = "bad_request"   // 400
 	CodeTooLarge     = "too_large"     // 413: send smaller batches
 	CodeBusy         = "busy"          // 429 or 503, with Retry-After in seconds
