@@ -14,7 +14,7 @@ import (
 
 // elasticSettings are the settings of type "elasticsearch".
 type elasticSettings struct {
-	httpSettings `yaml:",inline"`
+	HTTP httpSettings `yaml:",inline"`
 	// DataStream that documents go to.
 	DataStream string `yaml:"data_stream"`
 	// Template puts an index template for the data stream before the first
@@ -30,7 +30,7 @@ type elasticSettings struct {
 var dataStreamName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,240}$`)
 
 func readElasticSettings(s Settings) (elasticSettings, error) {
-	cfg := elasticSettings{httpSettings: httpSettings{MaxBody: 5_000_000}, DataStream: "logs-sallyport.finding-default", Template: true}
+	cfg := elasticSettings{HTTP: httpSettings{MaxBody: 5_000_000}, DataStream: "logs-sallyport.finding-default", Template: true}
 	if err := s.read(&cfg); err != nil {
 		return cfg, err
 	}
@@ -42,7 +42,7 @@ func readElasticSettings(s Settings) (elasticSettings, error) {
 	case (cfg.User == "") != (cfg.PasswordFile == ""):
 		return cfg, errors.New("settings: give user and password_file together")
 	}
-	return cfg, errors.Join(cfg.validate(), absolute("settings.api_key_file", cfg.APIKeyFile), absolute("settings.password_file", cfg.PasswordFile))
+	return cfg, errors.Join(cfg.HTTP.validate(), absolute("settings.api_key_file", cfg.APIKeyFile), absolute("settings.password_file", cfg.PasswordFile))
 }
 
 func checkElastic(s Settings) error {
@@ -65,7 +65,7 @@ func openElastic(o opening) (Exporter, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := cfg.client()
+	client, err := cfg.HTTP.client()
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func (e *elastic) Export(ctx context.Context, items []Item) error {
 	if err := e.prepare(ctx); err != nil {
 		return fmt.Errorf("put index template: %w", err)
 	}
-	return deliver(ctx, e.format, items, e.cfg.MaxBody, e.send)
+	return deliver(ctx, e.format, items, e.cfg.HTTP.MaxBody, e.send)
 }
 
 // prepare puts the index template once. Its refusal is the operator's matter and
@@ -121,7 +121,7 @@ func (e *elastic) ask(ctx context.Context, method, path, contentType string, bod
 		}
 		header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(e.cfg.User+":"+password)))
 	}
-	return request(ctx, e.client, method, e.cfg.at(path), header, body)
+	return request(ctx, e.client, method, e.cfg.HTTP.at(path), header, body)
 }
 
 // bulkAnswer is what _bulk says of each item.

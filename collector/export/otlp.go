@@ -18,7 +18,7 @@ import (
 // otlpSettings are the settings of type "otlp". The URL is the receiver's base:
 // https://HOST:4318 for HTTP, https://HOST:4317 for gRPC.
 type otlpSettings struct {
-	httpSettings `yaml:",inline"`
+	HTTP httpSettings `yaml:",inline"`
 	// Protocol is "http" (protobuf over HTTP) or "grpc".
 	Protocol string `yaml:"protocol"`
 	// TokenFile holds a bearer token. Empty: none is sent.
@@ -27,14 +27,14 @@ type otlpSettings struct {
 
 func readOTLPSettings(s Settings) (otlpSettings, error) {
 	// A gRPC receiver takes 4 MiB by default.
-	cfg := otlpSettings{httpSettings: httpSettings{MaxBody: 3_000_000}, Protocol: "http"}
+	cfg := otlpSettings{HTTP: httpSettings{MaxBody: 3_000_000}, Protocol: "http"}
 	if err := s.read(&cfg); err != nil {
 		return cfg, err
 	}
 	if cfg.Protocol != "http" && cfg.Protocol != "grpc" {
 		return cfg, fmt.Errorf("settings.protocol %q is unknown; give http or grpc", cfg.Protocol)
 	}
-	return cfg, errors.Join(cfg.validate(), absolute("settings.token_file", cfg.TokenFile))
+	return cfg, errors.Join(cfg.HTTP.validate(), absolute("settings.token_file", cfg.TokenFile))
 }
 
 func checkOTLP(s Settings) error {
@@ -55,14 +55,14 @@ func openOTLP(o opening) (Exporter, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := cfg.client()
+	client, err := cfg.HTTP.client()
 	if err != nil {
 		return nil, err
 	}
 	x := &otlp{cfg: cfg, format: o.format, client: client}
 	x.call = x.overHTTP
 	if cfg.Protocol == "grpc" {
-		onlyHTTP2(client.Transport.(*http.Transport), cfg.Plaintext)
+		onlyHTTP2(client.Transport.(*http.Transport), cfg.HTTP.Plaintext)
 		x.call = x.overGRPC
 	}
 	return x, nil
@@ -74,7 +74,7 @@ func (x *otlp) Close() error {
 }
 
 func (x *otlp) Export(ctx context.Context, items []Item) error {
-	return deliver(ctx, x.format, items, x.cfg.MaxBody, x.send)
+	return deliver(ctx, x.format, items, x.cfg.HTTP.MaxBody, x.send)
 }
 
 // send treats a partial success as a refusal of the whole: the answer does not
@@ -119,7 +119,7 @@ func (x *otlp) overHTTP(ctx context.Context, body []byte) ([]byte, error) {
 	if body, err = compressed(body); err != nil {
 		return nil, err
 	}
-	a, err := request(ctx, x.client, http.MethodPost, x.cfg.at("/v1/logs"), header, body)
+	a, err := request(ctx, x.client, http.MethodPost, x.cfg.HTTP.at("/v1/logs"), header, body)
 	if err != nil {
 		return nil, err
 	}

@@ -39,7 +39,7 @@ func (x *otlp) overGRPC(ctx context.Context, body []byte) ([]byte, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		header.Set("Grpc-Timeout", grpcTimeout(deadline))
 	}
-	a, err := request(ctx, x.client, http.MethodPost, x.cfg.at(otlpMethod), header, frame(body))
+	a, err := request(ctx, x.client, http.MethodPost, x.cfg.HTTP.at(otlpMethod), header, frame(body))
 	if err != nil {
 		return nil, err
 	}

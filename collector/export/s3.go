@@ -19,9 +19,9 @@ import (
 
 // s3Settings are the settings of type "s3".
 type s3Settings struct {
-	httpSettings `yaml:",inline"`
-	Bucket       string `yaml:"bucket"`
-	Region       string `yaml:"region"`
+	HTTP   httpSettings `yaml:",inline"`
+	Bucket string       `yaml:"bucket"`
+	Region string       `yaml:"region"`
 	// Prefix of the objects' names, without a slash at its end.
 	Prefix string `yaml:"prefix"`
 	// AccessKey and SecretKeyFile. Both empty: the role of the instance, or of the
@@ -36,8 +36,8 @@ type s3Settings struct {
 
 func readS3Settings(s Settings) (s3Settings, error) {
 	cfg := s3Settings{
-		httpSettings: httpSettings{URL: "https://s3.amazonaws.com", MaxBody: 64_000_000},
-		Region:       "us-east-1", Prefix: "sallyport", Compression: "gzip",
+		HTTP:   httpSettings{URL: "https://s3.amazonaws.com", MaxBody: 64_000_000},
+		Region: "us-east-1", Prefix: "sallyport", Compression: "gzip",
 	}
 	if err := s.read(&cfg); err != nil {
 		return cfg, err
@@ -55,10 +55,10 @@ func readS3Settings(s Settings) (s3Settings, error) {
 	if _, _, err := pack(cfg.Compression, nil); err != nil {
 		return cfg, err
 	}
-	if u, err := url.Parse(cfg.URL); err == nil && strings.Trim(u.Path, "/") != "" {
-		return cfg, fmt.Errorf("settings.url %q must have no path", cfg.URL)
+	if u, err := url.Parse(cfg.HTTP.URL); err == nil && strings.Trim(u.Path, "/") != "" {
+		return cfg, fmt.Errorf("settings.url %q must have no path", cfg.HTTP.URL)
 	}
-	return cfg, errors.Join(cfg.validate(), absolute("settings.secret_key_file", cfg.SecretKeyFile))
+	return cfg, errors.Join(cfg.HTTP.validate(), absolute("settings.secret_key_file", cfg.SecretKeyFile))
 }
 
 func checkS3(s Settings) error {
@@ -81,11 +81,11 @@ func openS3(o opening) (Exporter, error) {
 	if err != nil {
 		return nil, err
 	}
-	u, err := url.Parse(cfg.URL)
+	u, err := url.Parse(cfg.HTTP.URL)
 	if err != nil {
 		return nil, fmt.Errorf("read URL: %w", err)
 	}
-	c, err := cfg.TLS.config()
+	c, err := cfg.HTTP.TLS.config()
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +131,7 @@ func (x *s3) Close() error {
 }
 
 func (x *s3) Export(ctx context.Context, items []Item) error {
-	return deliver(ctx, x.format, items, x.cfg.MaxBody, x.send)
+	return deliver(ctx, x.format, items, x.cfg.HTTP.MaxBody, x.send)
 }
 
 // send writes the lines of each day as one object.

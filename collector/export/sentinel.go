@@ -13,7 +13,7 @@ import (
 // sentinelSettings are the settings of type "sentinel". The URL is the data
 // collection endpoint's (or the rule's own) logs ingestion endpoint.
 type sentinelSettings struct {
-	httpSettings `yaml:",inline"`
+	HTTP httpSettings `yaml:",inline"`
 	// Rule is the data collection rule's immutable id, "dcr-...".
 	Rule string `yaml:"rule"`
 	// Stream of the rule, "Custom-...".
@@ -35,7 +35,7 @@ var sentinelStream = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]{0,200}$`)
 
 func readSentinelSettings(s Settings) (sentinelSettings, error) {
 	cfg := sentinelSettings{
-		httpSettings: httpSettings{MaxBody: 900_000}, Stream: "Custom-SallyportFindings",
+		HTTP: httpSettings{MaxBody: 900_000}, Stream: "Custom-SallyportFindings",
 		Authority: "https://login.microsoftonline.com", Scope: "https://monitor.azure.com/.default",
 	}
 	if err := s.read(&cfg); err != nil {
@@ -48,10 +48,10 @@ func readSentinelSettings(s Settings) (sentinelSettings, error) {
 		return cfg, fmt.Errorf("settings.stream %q is not the name of a stream", cfg.Stream)
 	case (cfg.ClientSecretFile == "") == (cfg.AssertionFile == ""):
 		return cfg, errors.New("settings: give client_secret_file or assertion_file")
-	case cfg.MaxBody > sentinelBody:
-		return cfg, fmt.Errorf("settings.max_body is %d; the API takes %d at most", cfg.MaxBody, sentinelBody)
+	case cfg.HTTP.MaxBody > sentinelBody:
+		return cfg, fmt.Errorf("settings.max_body is %d; the API takes %d at most", cfg.HTTP.MaxBody, sentinelBody)
 	}
-	return cfg, errors.Join(cfg.validate(), checkURL("settings.authority", cfg.Authority, cfg.Plaintext),
+	return cfg, errors.Join(cfg.HTTP.validate(), checkURL("settings.authority", cfg.Authority, cfg.HTTP.Plaintext),
 		absolute("settings.client_secret_file", cfg.ClientSecretFile), absolute("settings.assertion_file", cfg.AssertionFile))
 }
 
@@ -80,7 +80,7 @@ func openSentinel(o opening) (Exporter, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := cfg.client()
+	client, err := cfg.HTTP.client()
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func (s *sentinel) Close() error {
 }
 
 func (s *sentinel) Export(ctx context.Context, items []Item) error {
-	return deliver(ctx, s.format, items, s.cfg.MaxBody, s.send)
+	return deliver(ctx, s.format, items, s.cfg.HTTP.MaxBody, s.send)
 }
 
 func (s *sentinel) send(ctx context.Context, lines []line) ([]RefusedItem, error) {
@@ -120,7 +120,7 @@ func (s *sentinel) send(ctx context.Context, lines []line) ([]RefusedItem, error
 	}
 	header := http.Header{"Authorization": {"Bearer " + token}, "Content-Type": {"application/json"}, "Content-Encoding": {"gzip"}}
 	path := "/dataCollectionRules/" + url.PathEscape(s.cfg.Rule) + "/streams/" + url.PathEscape(s.cfg.Stream) + "?api-version=" + sentinelVersion
-	a, err := request(ctx, s.client, http.MethodPost, s.cfg.at(path), header, body)
+	a, err := request(ctx, s.client, http.MethodPost, s.cfg.HTTP.at(path), header, body)
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@ import (
 
 // splunkSettings are the settings of type "splunk".
 type splunkSettings struct {
-	httpSettings `yaml:",inline"`
+	HTTP httpSettings `yaml:",inline"`
 	// TokenFile holds the HTTP Event Collector token.
 	TokenFile string `yaml:"token_file"`
 	// Index, Source and Sourcetype of the events; empty: the token's own.
@@ -30,7 +30,7 @@ type splunkSettings struct {
 
 func readSplunkSettings(s Settings) (splunkSettings, error) {
 	cfg := splunkSettings{
-		httpSettings: httpSettings{MaxBody: 800_000}, Source: "sallyport", Sourcetype: "sallyport:finding",
+		HTTP: httpSettings{MaxBody: 800_000}, Source: "sallyport", Sourcetype: "sallyport:finding",
 		Acknowledge: true, AckInterval: time.Second,
 	}
 	if err := s.read(&cfg); err != nil {
@@ -39,7 +39,7 @@ func readSplunkSettings(s Settings) (splunkSettings, error) {
 	if cfg.AckInterval < 10*time.Millisecond {
 		return cfg, fmt.Errorf("settings.ack_interval is %s; give at least 10ms", cfg.AckInterval)
 	}
-	return cfg, errors.Join(cfg.validate(), secretFile("settings.token_file", cfg.TokenFile))
+	return cfg, errors.Join(cfg.HTTP.validate(), secretFile("settings.token_file", cfg.TokenFile))
 }
 
 func checkSplunk(s Settings) error {
@@ -61,7 +61,7 @@ func openSplunk(o opening) (Exporter, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := cfg.client()
+	client, err := cfg.HTTP.client()
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func (s *splunk) Close() error {
 
 // Export returns when the indexer has every event.
 func (s *splunk) Export(ctx context.Context, items []Item) error {
-	return deliver(ctx, s.format, items, s.cfg.MaxBody, s.send)
+	return deliver(ctx, s.format, items, s.cfg.HTTP.MaxBody, s.send)
 }
 
 func (s *splunk) send(ctx context.Context, lines []line) ([]RefusedItem, error) {
@@ -169,7 +169,7 @@ func (s *splunk) post(ctx context.Context, path string, body []byte, out any) er
 	header := http.Header{
 		"Authorization": {"Splunk " + token}, "Content-Type": {"application/json"}, "X-Splunk-Request-Channel": {s.channel},
 	}
-	a, err := request(ctx, s.client, http.MethodPost, s.cfg.at(path), header, body)
+	a, err := request(ctx, s.client, http.MethodPost, s.cfg.HTTP.at(path), header, body)
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ import (
 
 // webhookSettings are the settings of type "webhook".
 type webhookSettings struct {
-	httpSettings `yaml:",inline"`
+	HTTP httpSettings `yaml:",inline"`
 	// SecretFile holds the key that requests are signed with: "whsec_" and base64,
 	// or text of at least 24 bytes.
 	SecretFile string `yaml:"secret_file"`
@@ -24,11 +24,11 @@ type webhookSettings struct {
 }
 
 func readWebhookSettings(s Settings) (webhookSettings, error) {
-	cfg := webhookSettings{httpSettings: httpSettings{MaxBody: 1_000_000}}
+	cfg := webhookSettings{HTTP: httpSettings{MaxBody: 1_000_000}}
 	if err := s.read(&cfg); err != nil {
 		return cfg, err
 	}
-	return cfg, errors.Join(cfg.validate(), secretFile("settings.secret_file", cfg.SecretFile), absolute("settings.token_file", cfg.TokenFile))
+	return cfg, errors.Join(cfg.HTTP.validate(), secretFile("settings.secret_file", cfg.SecretFile), absolute("settings.token_file", cfg.TokenFile))
 }
 
 func checkWebhook(s Settings) error {
@@ -50,7 +50,7 @@ func openWebhook(o opening) (Exporter, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := cfg.client()
+	client, err := cfg.HTTP.client()
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func (w *webhook) Export(ctx context.Context, items []Item) error {
 }
 
 func (w *webhook) post(ctx context.Context, id string, body []byte) error {
-	if len(body) > w.cfg.MaxBody {
+	if len(body) > w.cfg.HTTP.MaxBody {
 		return &permanent{fmt.Sprintf("%d bytes are more than settings.max_body", len(body))}
 	}
 	text, err := readSecret(w.cfg.SecretFile)
@@ -113,7 +113,7 @@ func (w *webhook) post(ctx context.Context, id string, body []byte) error {
 		}
 		header.Set("Authorization", "Bearer "+token)
 	}
-	a, err := request(ctx, w.client, http.MethodPost, w.cfg.URL, header, body)
+	a, err := request(ctx, w.client, http.MethodPost, w.cfg.HTTP.URL, header, body)
 	if err != nil {
 		return err
 	}
