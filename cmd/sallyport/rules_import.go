@@ -61,7 +61,7 @@ func importHelp() string {
 }
 
 func (o *importOptions) run(ctx context.Context, env environment, kind, from string) error {
-	entity, err := entityFor(o.entity)
+	entity, err := feed.EntityFor(o.entity)
 	if err != nil {
 		return err
 	}
@@ -82,31 +82,6 @@ func (o *importOptions) run(ctx context.Context, env environment, kind, from str
 	}
 	_, err = fmt.Fprintf(env.stdout, "%s: %d entities, %d indicators\n", plain(o.output), len(result.Entities), feed.Count(result.Entities)-len(result.Entities))
 	return err
-}
-
-// entityFor finds the entity that ships under a name, or makes one of that name
-// without a designation: nobody may be made to look listed by an import.
-func entityFor(name string) (rules.Entity, error) {
-	if name == "" {
-		return rules.Entity{}, nil
-	}
-	entities, err := rules.Shipped()
-	if err != nil {
-		return rules.Entity{}, err
-	}
-	if e := findEntity(entities, name); e != nil {
-		return rules.Entity{ID: e.ID, Name: e.Name, Kind: e.Kind}, nil
-	}
-	id := strings.Trim(strings.Map(func(r rune) rune {
-		if (r >= 'a' && r <= 'z') || (r >= '0' && r <= '9') {
-			return r
-		}
-		return '-'
-	}, strings.ToLower(name)), "-")
-	if id == "" {
-		return rules.Entity{}, fmt.Errorf("no id can be made of the entity name %q: use Latin letters or digits", name)
-	}
-	return rules.Entity{ID: id, Name: name, Kind: rules.KindOrganisation}, nil
 }
 
 // replaceEntities writes the file whole or not at all.
