@@ -9,7 +9,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 FUZZTIME := 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test build generate check fmt vet lint drift test test-unit test-e2e test-long fuzz bench score run stop clean
+.PHONY: help deps deps-test build generate check fmt vet lint drift test test-unit test-e2e test-lab test-long fuzz bench score run stop clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ test-unit: ## All packages but the end-to-end tests
 
 test-e2e: ## Agent, collector and real peers in network namespaces (root)
 	SALLYPORT_TEST_REQUIRE=$${SALLYPORT_TEST_REQUIRE-kernel,peers} $(GO) test -count=1 -timeout 15m ./cmd/e2e
+
+test-lab: ## The long list of real peers, one by one (root)
+	SALLYPORT_TEST_LAB=1 SALLYPORT_TEST_REQUIRE=$${SALLYPORT_TEST_REQUIRE-kernel,peers} $(GO) test -count=1 -timeout 30m ./cmd/e2e -run 'TestLab' -v
 
 score: ## Identification against labelled captures: make score CAPTURES=DIR
 	@test -n "$(CAPTURES)" || { echo 'usage: make score CAPTURES=DIR (with labels.jsonl in it)'; exit 2; }

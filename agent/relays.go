@@ -27,9 +27,10 @@ const dnsPort = 53
 // SOCKS, DNS. Their own outbound flows are marked, since the client behind them
 // cannot be joined.
 type relays struct {
-	mu   sync.Mutex
-	what map[sensor.ProcessRef]string
-	full uint64 // relays not remembered
+	mu    sync.Mutex
+	what  map[sensor.ProcessRef]string
+	fresh []sensor.ProcessRef // learnt since they were last asked for
+	full  uint64              // relays not remembered
 }
 
 func newRelays() *relays { return &relays{what: map[sensor.ProcessRef]string{}} }
@@ -66,6 +67,12 @@ func (r *relays) tunnel(p sensor.ProcessRef) {
 // learn makes room by forgetting anyone: a relay that still works is learnt
 // again from its next request.
 func (r *relays) learn(p sensor.ProcessRef, kind string) {
+	if r.what[p] == kind {
+		return
+	}
+	if len(r.fresh) < maxRelays {
+		r.fresh = append(r.fresh, p)
+	}
 	if _, known := r.what[p]; !known && len(r.what) >= maxRelays {
 		for other := range r.what {
 			delete(r.what, other)
@@ -74,6 +81,16 @@ func (r *relays) learn(p sensor.ProcessRef, kind string) {
 		}
 	}
 	r.what[p] = kind
+}
+
+// learnt gives the processes that have turned out to be relays since the last
+// call.
+func (r *relays) learnt() []sensor.ProcessRef {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := r.fresh
+	r.fresh = nil
+	return out
 }
 
 // relayed says what an inbound flow asks its owner to relay.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"sallyport/agent/flow"
@@ -111,18 +112,19 @@ func (p *pipeline) follow(f *flow.Flow, e flow.Event) {
 	}
 }
 
-// passesOn notes that the owner of a loopback flow that is a VPN's passes it on,
-// unless it is the VPN's own program.
+// passesOn notes that the owner of a loopback flow of a protocol that gives
+// control passes it on, unless it is a VPN's own program. An RDP inside stunnel
+// is found so too.
 func (p *pipeline) passesOn(f *flow.Flow, id rules.Identification) {
 	t, owner := p.tunnels, f.Owner.Process
-	if rules.ClassOf(id.Protocol) != rules.ClassVPN || owner.PID == 0 || t.holders[owner] || len(t.relays) >= maxHolders {
+	if rules.ClassOf(id.Protocol) == rules.ClassContact || owner.PID == 0 || t.holders[owner] || len(t.relays) >= maxHolders {
 		return
 	}
 	peer := "a process that is not known"
 	if other := p.table.Opposite(f); other != nil && other.Owner.Process.PID != 0 {
 		peer = fmt.Sprintf("%s (pid %d)", other.Owner.Comm, other.Owner.Process.PID)
 	}
-	t.relays[owner] = relayedFlow{hostevidence.Relay{Flow: f.Key, Protocol: id.Protocol, Product: id.Product, Peer: peer}, f}
+	t.relays[owner] = relayedFlow{hostevidence.Relay{Flow: f.Key, First: f.First, Protocol: id.Protocol, Product: id.Product, Peer: peer}, f}
 	t.holds(owner)
 }
 
@@ -190,6 +192,18 @@ func (p *pipeline) tell(found map[sensor.FlowKey]rules.Identification, relays *r
 	}
 }
 
+// again reports the attributed flows of processes that have turned out to be
+// relays after these were reported.
+func (p *pipeline) again(owners []sensor.ProcessRef) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.table.Flows(func(f *flow.Flow) {
+		if f.Kept() && slices.Contains(owners, f.Owner.Process) {
+			p.report(f)
+		}
+	})
+}
+
 // unwatched counts the flows that host evidence did not look at.
 func (p *pipeline) unwatched() uint64 {
 	p.mu.Lock()
@@ -209,6 +223,9 @@ func (a *Agent) watchTunnels(ctx context.Context) error {
 			return nil
 		case now := <-tick.C:
 			flows, passOn := a.pipeline.underWatch()
+			if again := a.relays.learnt(); len(again) > 0 {
+				a.pipeline.again(again)
+			}
 			if found := watcher.Look(now, flows, passOn); len(found) > 0 {
 				a.pipeline.tell(found, a.relays)
 			}

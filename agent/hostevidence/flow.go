@@ -23,6 +23,7 @@ type Flow struct {
 // tunnel's, as seen by the process that passes it on.
 type Relay struct {
 	Flow     sensor.FlowKey
+	First    time.Time
 	Protocol string // category of the flow
 	Product  string
 	Peer     string // who is at the other end, in words

@@ -22,6 +22,7 @@ type carried struct {
 	bytes    sensor.Bytes
 	protocol string
 	product  string
+	relay    *Relay // whose flow is carried, nil for a device
 	holds    string // in words
 	carries  string // in words, "" where the product is not known
 }
@@ -42,7 +43,7 @@ func carriedBy(facts *sensor.TunnelFacts, relay *Relay, traffic map[sensor.FlowK
 		}
 	case known:
 		c.name, c.bytes = fmt.Sprint(relay.Flow), bytes
-		c.protocol, c.product = relay.Protocol, relay.Product
+		c.protocol, c.product, c.relay = relay.Protocol, relay.Product, relay
 		c.holds = fmt.Sprintf("the owner passes on the %s flow that it has over loopback with %s", relay.Protocol, relay.Peer)
 		c.carries = ""
 	}
@@ -75,6 +76,10 @@ func (o *owner) identify(now time.Time, f *Flow, c *carried) (rules.Identificati
 	switch {
 	case v == together:
 		id.State = confirmed
+	case v == unclear && m.told.State == "" && c.opened(f, m.bytes):
+		id.State = suspected
+		evidence = append(evidence, fmt.Sprintf("the flow was opened with it and has carried as much since: out %s for %s, in %s for %s",
+			size(m.bytes.Out), size(c.bytes.Out), size(m.bytes.In), size(c.bytes.In)))
 	case v == unclear && c.carries != "" && m.told.State == "" && now.Sub(f.First) >= suspectAge:
 		id.State = suspected
 		evidence = append(evidence, "too little has passed to compare it with the flow's")
@@ -90,6 +95,24 @@ func (o *owner) identify(now time.Time, f *Flow, c *carried) (rules.Identificati
 	id.Evidence = strings.Join(evidence, "; ")
 	return id, true
 }
+
+// opening bounds the time between the opening of a relayed flow and of the one
+// that carries it on; handshake is what TLS may put before it: certificates.
+const (
+	opening   = 2 * time.Second
+	handshake = 16 << 10
+)
+
+// opened says whether a flow was opened for a relayed one: at the same time, and
+// with as much carried since.
+func (c *carried) opened(f *Flow, bytes sensor.Bytes) bool {
+	if c.relay == nil || c.bytes.Total() < least || f.First.Sub(c.relay.First).Abs() > opening {
+		return false
+	}
+	return fits(c.bytes.Out, bytes.Out) && fits(c.bytes.In, bytes.In)
+}
+
+func fits(tunnel, flow uint64) bool { return flow >= tunnel/fewest && flow <= most*tunnel+handshake }
 
 // words tells the comparison.
 func (s *series) words() string {

@@ -290,6 +290,27 @@ func TestRelay(t *testing.T) {
 	}
 }
 
+// A relayed flow that rests after its opening is told by the opening: another of
+// the relay's flows, opened at another time or with other sizes, is not.
+func TestRelayAtRest(t *testing.T) {
+	h := newHost()
+	inside, outside, later, other := flowOf(1, browser, netip.MustParseAddrPort("127.0.0.1:40000")), flowOf(2, browser, remote), flowOf(3, browser, remote), flowOf(4, browser, other)
+	flows := []Flow{inside, outside, later, other}
+	for i := range flows {
+		flows[i].Labeled, flows[i].Holder, flows[i].First = i == 0, true, begin.Add(time.Duration(i)*100*time.Millisecond)
+	}
+	flows[2].First = begin.Add(time.Minute)
+	h.flow(&flows[0], 3904, 8986)
+	h.flow(&flows[1], 11_000, 5_000)
+	h.flow(&flows[2], 11_000, 5_000)
+	h.flow(&flows[3], 900, 800)
+	relay := Relay{Flow: inside.Key, First: begin, Protocol: "rdp", Peer: "xfreerdp (pid 10)"}
+	said := scene(h, flows, map[sensor.ProcessRef]Relay{browser: relay}, 20, func(int) {})
+	if id := said[outside.Key]; len(said) != 1 || id.State != "suspected" || id.Protocol != "rdp" {
+		t.Errorf("said %+v", said)
+	}
+}
+
 // Counts that begin anew, and a device that is replaced, compare as nothing.
 func TestCountsBeginAnew(t *testing.T) {
 	h := newHost()

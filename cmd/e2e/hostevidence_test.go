@@ -139,7 +139,8 @@ func browse(args []string) error {
 }
 
 func evidenceSoftEther(t *testing.T, s *site, l *lab) {
-	vpn := newSoftEther(l, "conhost.exe", 443)
+	vpn := newSoftEther(l, 443)
+	vpn.startClient("conhost.exe")
 	vpn.connect(1, false)
 	l.traffic("192.168.30.1")
 	f := s.await(t, "the renamed client's", hostShows("confirmed", "softether", rules.Outbound, l.remote, "conhost.exe"))

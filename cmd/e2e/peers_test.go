@@ -18,6 +18,9 @@ type expectation struct {
 	port           uint16 // of the server; 0: several
 	transport      rules.Transport
 	state          string // "" is "confirmed"
+	source         string // "" is any
+	intermediary   string // of the client's owner
+	hidden         uint16 // port of the true remote that is named inside
 }
 
 // peers are the real programs of the issue's list. Each runs its own client and
@@ -43,22 +46,32 @@ func TestPeers(t *testing.T) {
 	for i, p := range peers {
 		t.Run(p.name, func(t *testing.T) {
 			l := newLab(t, byte(i+1))
-			want := p.run(l)
-			if want.state == "" {
-				want.state = "confirmed"
-			}
-			out := s.await(t, "the client's", want.met(rules.Outbound, l.remote, want.client))
-			if want.port != 0 && out.Observation.Remote.Port != want.port {
-				t.Errorf("remote port %d, want %d", out.Observation.Remote.Port, want.port)
-			}
-			checkFinding(t, &out)
-			in := s.await(t, "the server's", want.met(rules.Inbound, l.caller, want.server))
-			if want.port != 0 && in.Observation.Local.Port != want.port {
-				t.Errorf("local port %d, want %d", in.Observation.Local.Port, want.port)
-			}
-			checkFinding(t, &in)
+			p.run(l).check(t, s, l)
 		})
 	}
+}
+
+// check waits for both ends' findings. A peer without a server's name has one
+// end that can be judged.
+func (e expectation) check(t *testing.T, s *site, l *lab) {
+	t.Helper()
+	if e.state == "" {
+		e.state = "confirmed"
+	}
+	out := s.await(t, "the client's", e.met(rules.Outbound, l.remote, e.client))
+	if e.port != 0 && out.Observation.Remote.Port != e.port {
+		t.Errorf("remote port %d, want %d", out.Observation.Remote.Port, e.port)
+	}
+	checkFinding(t, &out)
+	if e.server == "" {
+		return
+	}
+	e.intermediary = ""
+	in := s.await(t, "the server's", e.met(rules.Inbound, l.caller, e.server))
+	if e.port != 0 && in.Observation.Local.Port != e.port {
+		t.Errorf("local port %d, want %d", in.Observation.Local.Port, e.port)
+	}
+	checkFinding(t, &in)
 }
 
 // met says whether a finding is the expected one at one end.
@@ -67,6 +80,8 @@ func (e expectation) met(d rules.Direction, remote netip.Addr, executable string
 		o := &f.Observation
 		return o.Direction == d && o.Remote.Addr == remote && o.Transport == e.transport &&
 			o.Identification.Protocol == e.protocol && o.Identification.State == e.state &&
+			(e.source == "" || o.Identification.Source == e.source) && (e.intermediary == "" || o.Owner.Intermediary == e.intermediary) &&
+			(e.hidden == 0 || o.Hidden != nil && o.Hidden.Port == e.hidden) &&
 			o.Owner.Process != nil && filepath.Base(o.Owner.Process.Executable) == executable
 	}
 }
@@ -93,14 +108,17 @@ func checkFinding(t *testing.T, f *rules.Finding) {
 	}
 }
 
-func xrdp(l *lab, port uint16) expectation {
+func xrdp(l *lab, port uint16) expectation { return xrdpWith(l, port, "tls", "high", "tls") }
+
+// xrdpWith is xrdp with the security that the server and the client want.
+func xrdpWith(l *lab, port uint16, layer, crypt, security string) expectation {
 	cert, key := l.certificate("rdp-server")
 	ini := l.write("xrdp.ini", fmt.Sprintf(`[Globals]
 ini_version=1
 fork=true
 port=%d
-security_layer=tls
-crypt_level=high
+security_layer=%s
+crypt_level=%s
 certificate=%s
 key_file=%s
 ssl_protocols=TLSv1.2, TLSv1.3
@@ -116,26 +134,30 @@ username=ask
 password=ask
 ip=127.0.0.1
 port=-1
-`, port, cert, key, l.path("xrdp.log")))
+`, port, layer, crypt, cert, key, l.path("xrdp.log")))
 	// Its pid file is shared by all of a host: a private /run keeps labs apart.
 	server := l.start(l.server, nil, "unshare", "-m", "--propagation", "private", "sh", "-c",
 		"mount -t tmpfs tmpfs /run && mkdir -p /run/xrdp/sockdir && exec "+testenv.Tool(l.t, "xrdp")+" -n -c "+ini)
 	server.listens(l.server, "t", port)
-	l.freeRDP(port, "tls")
+	l.freeRDP(l.remote.String(), port, security)
 	return expectation{protocol: "rdp", client: "xfreerdp", server: "xrdp", port: port, transport: rules.TCP}
 }
 
-func (l *lab) freeRDP(port uint16, security string) {
+func (l *lab) freeRDP(address string, port uint16, security string) {
 	l.start(l.client, []string{l.display(l.client)}, testenv.Tool(l.t, "xfreerdp"),
-		fmt.Sprintf("/v:%s:%d", l.remote, port), "/u:lab", "/p:not-a-secret", "/sec:"+security, "/cert:ignore", "/size:640x480")
+		fmt.Sprintf("/v:%s:%d", address, port), "/u:lab", "/p:not-a-secret", "/sec:"+security, "/cert:ignore", "/size:640x480")
 }
 
 func shadow(l *lab, port uint16) expectation {
-	server := l.start(l.server, []string{l.display(l.server)}, testenv.Tool(l.t, "freerdp-shadow-cli"),
-		fmt.Sprintf("/port:%d", port), "/bind-address:"+l.remote.String(), "-auth", "+sec-tls", "-sec-nla", "-sec-rdp")
-	server.listens(l.server, "t", port)
-	l.freeRDP(port, "tls")
+	l.shadowServer(l.remote.String(), port, "-auth", "+sec-tls", "-sec-nla", "-sec-rdp")
+	l.freeRDP(l.remote.String(), port, "tls")
 	return expectation{protocol: "rdp", client: "xfreerdp", server: "freerdp-shadow-cli", port: port, transport: rules.TCP}
+}
+
+func (l *lab) shadowServer(address string, port uint16, security ...string) {
+	server := l.start(l.server, []string{l.display(l.server)}, testenv.Tool(l.t, "freerdp-shadow-cli"),
+		append([]string{fmt.Sprintf("/port:%d", port), "/bind-address:" + address}, security...)...)
+	server.listens(l.server, "t", port)
 }
 
 func openVPN(l *lab, transport string, port uint16) expectation {

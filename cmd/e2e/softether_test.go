@@ -17,9 +17,8 @@ type softEther struct {
 	port uint16
 }
 
-// newSoftEther starts a server with a hub whose NAT answers, and a client whose
-// executable has the given name.
-func newSoftEther(l *lab, executable string, port uint16) *softEther {
+// newSoftEther starts a server with a hub whose NAT answers.
+func newSoftEther(l *lab, port uint16) *softEther {
 	l.t.Helper()
 	s := &softEther{l, port}
 	server := s.service(l.server, "server", testenv.Tool(l.t, "vpnserver/vpnserver"))
@@ -33,9 +32,14 @@ func newSoftEther(l *lab, executable string, port uint16) *softEther {
 		s.manage(true, "ListenerCreate", fmt.Sprint(port))
 	}
 	server.listens(l.server, "t", port)
-	client := s.service(l.client, "client", s.copyOf(testenv.Tool(l.t, "vpnclient/vpnclient"), executable))
-	client.until("takes commands", func() bool { return s.command(false, "VersionGet") == nil })
 	return s
+}
+
+// startClient starts a client whose executable has the given name.
+func (s *softEther) startClient(executable string) {
+	s.t.Helper()
+	client := s.service(s.client, "client", s.copyOf(testenv.Tool(s.t, "vpnclient/vpnclient"), executable))
+	client.until("takes commands", func() bool { return s.command(false, "VersionGet") == nil })
 }
 
 // copyOf is a program and the file beside it that it needs, under another name.

@@ -1,0 +1,54 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+
+	"sallyport/agent/testenv"
+	"sallyport/rules"
+)
+
+func labShadowRDP(l *lab) expectation {
+	l.shadowServer(l.remote.String(), 3389, "-auth", "+sec-rdp", "-sec-nla", "-sec-tls")
+	l.freeRDP(l.remote.String(), 3389, "rdp")
+	return expectation{protocol: "rdp", client: "xfreerdp", server: "freerdp-shadow-cli", port: 3389, transport: rules.TCP}
+}
+
+func labShadowNLA(l *lab, port uint16) expectation {
+	l.shadowServer(l.remote.String(), port, l.nla()...)
+	l.freeRDP(l.remote.String(), port, "nla")
+	return expectation{protocol: "rdp", client: "xfreerdp", server: "freerdp-shadow-cli", port: port, transport: rules.TCP}
+}
+
+// nla is network level authentication against a file of one user, whose password
+// is kept as NTLM has it: MD4 of UTF-16 ([MS-NLMP] section 3.3.1).
+func (l *lab) nla() []string {
+	l.t.Helper()
+	l.write("password", strings.Join(strings.Split("not-a-secret", ""), "\x00")+"\x00")
+	out := l.run("openssl", "dgst", "-md4", "-provider", "legacy", "-provider", "default", "-r", "password")
+	sum, _, _ := strings.Cut(out, " ")
+	return []string{"+auth", "+sec-nla", "-sec-tls", "-sec-rdp", "/sam-file:" + l.write("sam", "lab:::"+sum+":::\n")}
+}
+
+// labRDPInStunnel: on the wire only TLS; the host shows what stunnel passes on.
+// The picture does not change, so that nothing rises with anything.
+func labRDPInStunnel(l *lab) expectation {
+	cert, key := l.certificate("www.example")
+	stunnel := testenv.Tool(l.t, "stunnel4")
+	l.shadowServer("127.0.0.1", 3389, l.nla()...)
+	l.start(l.server, nil, stunnel, l.write("s.conf", fmt.Sprintf("foreground=yes\npid=\n[rdp]\naccept=%s\nconnect=127.0.0.1:3389\ncert=%s\nkey=%s\n",
+		addr(l.remote, 443), cert, key))).listens(l.server, "t", 443)
+	l.start(l.client, nil, stunnel, l.write("c.conf", fmt.Sprintf("foreground=yes\npid=\n[rdp]\nclient=yes\naccept=127.0.0.1:13389\nconnect=%s\nsni=www.example\n",
+		addr(l.remote, 443)))).listens(l.client, "t", 13389)
+	l.freeRDP("127.0.0.1", 13389, "nla")
+	return expectation{protocol: "rdp", client: "stunnel4", server: "stunnel4", port: 443, transport: rules.TCP, state: "suspected", source: "host", intermediary: "tunnel relay"}
+}
+
+func labVNC(l *lab, port uint16) expectation {
+	l.run("sh", "-c", "printf 'not-a-se\\n' | vncpasswd -f > vnc.pass && chmod 600 vnc.pass")
+	l.start(l.server, nil, testenv.Tool(l.t, "Xtigervnc"), "-displayfd", "1", "-geometry", "640x480", "-depth", "16", "-rfbport", fmt.Sprint(port),
+		"-PasswordFile", l.path("vnc.pass"), "-SecurityTypes", "VncAuth", "-localhost", "no").listens(l.server, "t", port)
+	l.start(l.client, []string{l.display(l.client)}, testenv.Tool(l.t, "xtigervncviewer"), "-passwd", l.path("vnc.pass"), "-SecurityTypes", "VncAuth",
+		fmt.Sprintf("%s::%d", l.remote, port))
+	return expectation{protocol: "vnc", client: "xtigervncviewer", server: "Xtigervnc", port: port, transport: rules.TCP}
+}
