@@ -173,6 +173,7 @@ func (a *Agent) assemble(judge *rules.Judge) {
 	a.losses = newLosses(a.lossCounters, a.degraded)
 	a.queues = newQueues()
 	a.pipeline = newPipeline(a.cfg.Host, a.live, &a.systems, a.names, a.queues.put)
+	a.pipeline.done = a.sensors[0].Done
 	a.pipeline.table = flow.New(a.cfg.Flow, protocol.NewEngine(protocol.Detectors()), a.pipeline)
 	a.pipeline.tunnels = newTunnels()
 	a.court = &court{

@@ -53,7 +53,7 @@ type pipeline struct {
 	table   *flow.Table
 	waiting map[*flow.Flow]time.Time // attributed, not yet reported, and until when
 	garbled uint64                   // packets that could not be decoded
-	current sensor.Sensor            // whose call is being handled
+	done    func(sensor.FlowKey)     // tells the socket sensor that no more of a flow is wanted; nil for captures
 	tunnels *tunnels                 // nil: no host evidence
 
 	hand func(observed, bool) // to the judge; true: the flow is attributed
@@ -133,7 +133,9 @@ func (p *pipeline) Flow(f *flow.Flow, e flow.Event) {
 		}
 	case flow.Decided:
 		p.report(f)
-		p.done(f)
+		if p.done != nil && f.Key.Cookie != 0 && !f.Wanted() {
+			p.done(f.Key)
+		}
 	case flow.Updated:
 		if _, early := p.waiting[f]; !early {
 			p.report(f)
@@ -156,13 +158,6 @@ func (p *pipeline) notice(f *flow.Flow) {
 func (p *pipeline) report(f *flow.Flow) {
 	delete(p.waiting, f)
 	p.push(f, false)
-}
-
-// done tells the sensor that no more of the flow's packets are wanted.
-func (p *pipeline) done(f *flow.Flow) {
-	if p.current != nil && !f.Wanted() {
-		p.current.Done(f.Key)
-	}
 }
 
 // isAttributed says whether something of the flow meets an indicator, as far as
@@ -242,17 +237,14 @@ func (f *feed) Packet(in *sensor.Packet) {
 		f.garbled++
 		return
 	}
-	f.current = f.from
-	f.table.Packet(p, &flow.Meta{
-		Key: in.Flow, Out: in.Out, HasDirection: true, Listener: in.Listener, Owner: in.Owner, Sensor: f.from.Name(),
-	})
+	meta := flow.MetaOf(in, f.from.Name())
+	f.table.Packet(p, &meta)
 }
 
 // Record implements sensor.Handler.
 func (f *feed) Record(r *sensor.FlowRecord) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.current = f.from
 	f.table.Record(r)
 }
 

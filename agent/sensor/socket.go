@@ -17,9 +17,6 @@ import (
 
 var _ Sensor = (*Socket)(nil)
 
-// ErrNotRunning is returned for what needs a sensor that runs.
-var ErrNotRunning = errors.New("sensor is not running")
-
 // checkInterval is the time between readings of the hooks' state.
 const checkInterval = time.Minute
 

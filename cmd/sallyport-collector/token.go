@@ -27,7 +27,7 @@ func newTokenCreate(c command) *cobra.Command {
 It carries the collector's address and its CA's hash.`,
 		Example: `  sallyport-collector token create
   sallyport-collector token create --name 'web-*' --uses 20 --ttl 2h
-  sallyport enrol "$(sallyport-collector token create --name "$(hostname)")"`,
+  sallyport-collector token create --name web-7 | ssh web-7 sudo sallyport enrol --token-file -`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			a, err := c.admin()
