@@ -19,9 +19,11 @@ import (
 	"sallyport/collector/account"
 	"sallyport/collector/admin"
 	"sallyport/collector/export"
+	"sallyport/collector/feeds"
 	"sallyport/collector/fleet"
 	"sallyport/collector/identity"
 	"sallyport/collector/ingest"
+	"sallyport/collector/packs"
 	"sallyport/collector/store"
 	"sallyport/collector/stream"
 )
@@ -39,6 +41,8 @@ type Collector struct {
 	stream    *stream.Stream
 	identity  *identity.Service
 	fleet     *fleet.Fleet
+	packs     *packs.Packs
+	feeds     *feeds.Runner
 	accounts  *account.Accounts
 	ingest    *ingest.Ingest
 	exporters *export.Runner
@@ -107,6 +111,8 @@ func (c *Collector) open(ctx context.Context) error {
 		return err
 	}
 	c.fleet = fleet.New(c.cfg.Fleet, c.store)
+	c.packs = packs.New(c.cfg.Packs, c.cfg.State, c.logger)
+	c.feeds = feeds.New(c.cfg.Feeds, c.cfg.State, c.packs, c.logger)
 	c.accounts = account.New(c.cfg.Account, c.store)
 	c.ingest = ingest.New(c.cfg.Ingest, c.identity, c.stream, c.fleet, c.logger)
 	if c.exporters, err = export.New(c.cfg.Exporters, c.stream, c.store, c.logger); err != nil {
@@ -121,6 +127,7 @@ func (c *Collector) work(ctx context.Context, group *errgroup.Group) {
 	group.Go(func() error { return c.stream.Run(ctx) })
 	group.Go(func() error { return c.stream.Consume(ctx, c.storeConsumer(), c.save) })
 	group.Go(func() error { return c.exporters.Run(ctx) })
+	group.Go(func() error { return c.feeds.Run(ctx) })
 	group.Go(func() error { return c.retain(ctx) })
 }
 
@@ -188,6 +195,7 @@ func (c *Collector) agentHandler() http.Handler {
 func (c *Collector) adminServer() *admin.Server {
 	return &admin.Server{
 		Store: c.store, Identity: c.identity, Accounts: c.accounts, Fleet: c.fleet, Exporters: c.exporters,
+		Packs: c.packs, Feeds: c.feeds,
 		URL: c.cfg.agentURL(), Backup: c.backup, Logger: c.logger.Named("admin"),
 	}
 }

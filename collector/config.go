@@ -16,9 +16,11 @@ import (
 	"sallyport/collector/account"
 	"sallyport/collector/api"
 	"sallyport/collector/export"
+	"sallyport/collector/feeds"
 	"sallyport/collector/fleet"
 	"sallyport/collector/identity"
 	"sallyport/collector/ingest"
+	"sallyport/collector/packs"
 	"sallyport/collector/store"
 	"sallyport/collector/stream"
 )
@@ -38,6 +40,8 @@ type Config struct {
 	Stream    stream.Config   `yaml:"stream"`
 	Store     store.Config    `yaml:"store"`
 	Fleet     fleet.Config    `yaml:"fleet"`
+	Packs     packs.Config    `yaml:"packs"`
+	Feeds     feeds.Config    `yaml:"feeds"`
 	Account   account.Config  `yaml:"account"`
 	API       api.Config      `yaml:"api"`
 	Exporters []export.Config `yaml:"exporters"`
@@ -76,6 +80,8 @@ func DefaultConfig() Config {
 		Stream:   stream.DefaultConfig(),
 		Store:    store.DefaultConfig(),
 		Fleet:    fleet.DefaultConfig(),
+		Packs:    packs.DefaultConfig(),
+		Feeds:    feeds.DefaultConfig(),
 		Account:  account.DefaultConfig(),
 		API:      api.DefaultConfig(),
 	}
@@ -125,9 +131,23 @@ func (c Config) Validate() error {
 	for _, err := range []error{
 		c.Listen.validate(), c.Identity.Validate(), c.Ingest.Validate(), c.Stream.Validate(),
 		c.Store.Validate(), c.Fleet.Validate(), c.Account.Validate(), c.API.Validate(), export.ValidateAll(c.Exporters),
+		c.Packs.Validate(), c.Feeds.Validate(), c.feedsHavePacks(),
 	} {
 		if err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// feedsHavePacks says that what feeds make can be offered.
+func (c Config) feedsHavePacks() error {
+	for _, s := range c.Feeds.Sources {
+		if c.Packs.Root == "" {
+			return errors.New("packs.root is empty; the packs of feeds.sources are offered only where they verify under it")
+		}
+		if s.Group != "" && !c.Packs.Known(s.Group) {
+			return fmt.Errorf("feeds.sources: %q: no group %q in packs.groups", s.Name, s.Group)
 		}
 	}
 	return nil

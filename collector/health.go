@@ -61,6 +61,9 @@ type stateCollector struct{ c *Collector }
 
 const scrapeTimeout = 5 * time.Second
 
+// sendGauge sends one value.
+type sendGauge func(d *prometheus.Desc, v float64, labels ...string)
+
 func gauge(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("sallyport_"+name, help, labels, nil)
 }
@@ -103,6 +106,7 @@ func (s stateCollector) Collect(ch chan<- prometheus.Metric) {
 			send(gauge("export_behind_seconds", "Age of the oldest entry not sent.", "exporter"), behind, e.Name)
 		}
 	}
+	s.packs(send)
 	agents, err := s.c.fleet.Agents(ctx, now)
 	if err != nil {
 		return

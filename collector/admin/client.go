@@ -43,6 +43,19 @@ func (c *Client) Do(ctx context.Context, method, path string, body, out any) err
 	return nil
 }
 
+// Send sends a file as it is, and reads the answer into out.
+func (c *Client) Send(ctx context.Context, path string, in io.Reader, out any) error {
+	answer, err := c.sendRaw(ctx, http.MethodPost, path, in)
+	if err != nil {
+		return err
+	}
+	defer answer.Close()
+	if err := json.NewDecoder(answer).Decode(out); err != nil {
+		return fmt.Errorf("read answer: %w", err)
+	}
+	return nil
+}
+
 // Copy writes the answer of a GET to w.
 func (c *Client) Copy(ctx context.Context, path string, w io.Writer) error {
 	answer, err := c.send(ctx, http.MethodGet, path, nil)
@@ -63,6 +76,10 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (io.Re
 		}
 		in = bytes.NewReader(text)
 	}
+	return c.sendRaw(ctx, method, path, in)
+}
+
+func (c *Client) sendRaw(ctx context.Context, method, path string, in io.Reader) (io.ReadCloser, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://collector"+path, in)
 	if err != nil {
 		return nil, err

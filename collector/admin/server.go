@@ -18,8 +18,10 @@ import (
 
 	"sallyport/collector/account"
 	"sallyport/collector/export"
+	"sallyport/collector/feeds"
 	"sallyport/collector/fleet"
 	"sallyport/collector/identity"
+	"sallyport/collector/packs"
 	"sallyport/collector/store"
 )
 
@@ -30,6 +32,8 @@ type Server struct {
 	Accounts  *account.Accounts
 	Fleet     *fleet.Fleet
 	Exporters *export.Runner
+	Packs     *packs.Packs
+	Feeds     *feeds.Runner
 	URL       string // where agents reach the collector
 	Backup    func(ctx context.Context, path string) error
 	Logger    hclog.Logger
@@ -125,6 +129,7 @@ func (s *Server) Handler() http.Handler {
 		return s.Store.Resend(r.Context(), r.PathValue("exporter"))
 	}))
 	mux.HandleFunc("POST /backup", handle(s, s.backup))
+	s.packRoutes(mux)
 	return mux
 }
 
@@ -250,7 +255,7 @@ type failure struct {
 
 func (s *Server) fail(w http.ResponseWriter, err error) {
 	status := http.StatusBadRequest
-	if errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) || notFound(err) {
 		status = http.StatusNotFound
 	}
 	s.Logger.Warn("command refused", "error", err)
