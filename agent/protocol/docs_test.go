@@ -24,6 +24,19 @@ A capture that begins in the middle of a flow gives what its bytes prove and no 
 
 `
 
+// hostSection is the category that no packet shows.
+const hostSection = `# Shown by the host
+
+Where the packets of a live flow show no category, facts about its owner may. Such an identification has the source ` + "`host`" + `; its category is that of the product where it is known (softether, openvpn, openconnect, wireguard, tailscale, nebula, tinc), or of the flow that is passed on, else ` + "`vpn-tunnel`" + `.
+
+## vpn-tunnel
+
+- **Recognised by**: The owner's executable, or a library that it has mapped, carries a known VPN by content, and the flow has carried data both ways for ten seconds: suspected, as that product. Or the owner passes on a VPN or RDP flow that it has over loopback, and the flow was opened within two seconds of that one and has carried as much since: suspected.
+- **Confirmed by**: The owner holds a TUN or TAP device, or passes on a VPN or RDP flow over loopback, and the bytes of its flows to one remote rise with the bytes of that device or flow: in three looks of a second at least, a kilobyte at least, each direction by itself, between half and four times as much.
+- **Limits**: A server with many clients is suspected only, since no client's flow carries the whole of its device. A tunnel that rests shows nothing. Tunnels made by the kernel, a device moved to another network namespace, and Multipath TCP sockets are not compared. What a relay carries over anything but loopback is not joined.
+- **Source**: Linux Documentation/networking/tuntap.rst; proc_pid_net(5); proc_pid_fdinfo(5).
+`
+
 func page() string {
 	var b strings.Builder
 	head := strings.Replace(protocolsHead, "%d", decimal(MaxStream), 1)
@@ -35,6 +48,7 @@ func page() string {
 	for _, d := range Products() {
 		d.document(&b)
 	}
+	b.WriteString(hostSection)
 	return strings.TrimRight(b.String(), "\n") + "\n"
 }
 
