@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -129,8 +130,12 @@ func TestWithoutCollector(t *testing.T) {
 		t.Fatalf("selftest: exit %d", code)
 	}
 	s.agent.until(t, "the finding is in the file and on stdout", func() bool {
+		printed, err := os.ReadFile(s.agent.log)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, f := range readLines[rules.Finding](t, s.path("alone.jsonl")) {
-			if f.Test && f.Observation.Identification.Protocol == "rdp" && strings.Contains(tail(s.agent.log), f.ID) {
+			if f.Test && f.Observation.Identification.Protocol == "rdp" && bytes.Contains(printed, []byte(f.ID)) {
 				return true
 			}
 		}
