@@ -65,9 +65,10 @@ score: ## Identification against labelled captures: make score CAPTURES=DIR
 	$(BUILD)/sallyport replay --flows $(CAPTURES) > $(BUILD)/predictions.jsonl || test $$? -eq 1
 	$(GO) run ./cmd/score $(CAPTURES) $(BUILD)/predictions.jsonl
 
+# Without a bound on it Go makes each new input smaller for up to a minute, in which it tries nothing new.
 fuzz: ## Every fuzz target for FUZZTIME (default 20s) each
 	@for pkg in $$($(GO) list ./...); do \
 		for f in $$($(GO) test $$pkg -list '^Fuzz' | grep '^Fuzz'); do \
-			echo "== $$pkg $$f"; $(GO) test $$pkg -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) || exit 1; \
+			echo "== $$pkg $$f"; $(GO) test $$pkg -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x || exit 1; \
 		done; \
 	done

@@ -32,7 +32,16 @@ func TestValidateFinding(t *testing.T) {
 		want string
 	}{
 		{"valid", func(*Finding) {}, ""},
-		{"version", func(f *Finding) { f.Version = 2 }, "version"},
+		{"no version", func(f *Finding) { f.Version = 0 }, "version"},
+		{"two versions newer", func(f *Finding) { f.Version = FindingVersion + 2 }, "update it first"},
+		{"one version newer", func(f *Finding) { f.Version++ }, ""},
+		{"newer, with words of its own", func(f *Finding) {
+			f.Version++
+			f.State, f.Severity, f.Observation.Direction, f.Observation.Outcome = "reopened", "grave", "loop", "reset"
+		}, ""},
+		{"newer, without a severity", func(f *Finding) { f.Version++; f.Severity = "" }, "severity"},
+		{"newer, with a hostile word", func(f *Finding) { f.Version++; f.State = "a\nb" }, "state"},
+		{"newer, out of bounds", func(f *Finding) { f.Version++; f.Title = strings.Repeat("x", 1<<20) }, "bytes"},
 		{"no id", func(f *Finding) { f.ID = "" }, "id"},
 		{"id with a newline", func(f *Finding) { f.ID = "a\nb" }, "id"},
 		{"revision", func(f *Finding) { f.Revision = 0 }, "revision"},

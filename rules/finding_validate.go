@@ -12,6 +12,7 @@ const (
 	maxFindingList    = 1024
 	maxFindingText    = 16 << 10
 	maxFindingPCAPNG  = 4 << 20
+	maxFindingWord    = 64 // of a list that is not known yet
 )
 
 var (
@@ -20,6 +21,12 @@ var (
 	attributions = []Attribution{AttributionExact, AttributionInherited, AttributionSeeded, AttributionTunnel, AttributionUnknown}
 	states       = []string{StateOpened, StateUpdated, StateClosed}
 )
+
+// NewestFinding is the newest version that is taken from another host. An agent
+// is updated before its collector now and then, and its findings must not be
+// refused for good: of a version that is not known yet the words of lists may be
+// new ones, the bounds stay. Such a document is kept and sent on as it came.
+const NewestFinding = FindingVersion + 1
 
 // ErrInvalidFinding is wrapped by every error of Validate.
 var ErrInvalidFinding = errors.New("invalid finding")
@@ -37,17 +44,17 @@ func (f *Finding) Validate() error {
 
 func (f *Finding) checkHead() error {
 	switch {
-	case f.Version < 1 || f.Version > FindingVersion:
-		return fmt.Errorf("version %d is not one of 1 to %d", f.Version, FindingVersion)
+	case f.Version < 1 || f.Version > NewestFinding:
+		return fmt.Errorf("version %d is not one of 1 to %d; a collector takes findings of agents one version newer, so update it first", f.Version, NewestFinding)
 	case f.ID == "" || len(f.ID) > 128 || !printable(f.ID):
 		return errors.New("id is missing, too long or not printable ASCII")
 	case f.Revision == 0:
 		return errors.New("revision is 0; the first is 1")
-	case !slices.Contains(states, f.State):
+	case unknown(f, states, f.State):
 		return fmt.Errorf("state %q is unknown", f.State)
-	case !slices.Contains(severities, f.Severity):
+	case unknown(f, severities, f.Severity):
 		return fmt.Errorf("severity %q is unknown", f.Severity)
-	case !slices.Contains(confidences, f.Confidence):
+	case unknown(f, confidences, f.Confidence):
 		return fmt.Errorf("confidence %q is unknown", f.Confidence)
 	case f.Rule.ID == "" || f.Title == "" || f.Agent.Name == "":
 		return errors.New("rule.id, title or agent.name is missing")
@@ -80,11 +87,11 @@ func (f *Finding) checkObservation() error {
 	switch {
 	case o.Transport == "":
 		return errors.New("observation.transport is missing")
-	case !slices.Contains(directions, o.Direction):
+	case unknown(f, directions, o.Direction):
 		return fmt.Errorf("observation.direction %q is unknown", o.Direction)
-	case !slices.Contains(outcomes, o.Outcome):
+	case unknown(f, outcomes, o.Outcome):
 		return fmt.Errorf("observation.outcome %q is unknown", o.Outcome)
-	case o.Owner.Attribution != "" && !slices.Contains(attributions, o.Owner.Attribution):
+	case o.Owner.Attribution != "" && unknown(f, attributions, o.Owner.Attribution):
 		return fmt.Errorf("observation.owner.attribution %q is unknown", o.Owner.Attribution)
 	case len(o.Names) > maxFindingList || len(o.Notes) > maxFindingList || len(o.Owner.Parents) > maxFindingList:
 		return errors.New("a list of the observation is too long")
@@ -119,6 +126,15 @@ func (f *Finding) checkEvidence() error {
 		return fmt.Errorf("evidence has %d bytes, more than %d", len(f.Evidence.PCAPNG), maxFindingPCAPNG)
 	}
 	return nil
+}
+
+// unknown says whether a word is none of the list's, and cannot be one of a newer
+// version's either.
+func unknown[T ~string](f *Finding, list []T, word T) bool {
+	if slices.Contains(list, word) {
+		return false
+	}
+	return f.Version <= FindingVersion || len(word) == 0 || len(word) > maxFindingWord || !printable(string(word))
 }
 
 func bounded(list ...string) error {

@@ -13,6 +13,7 @@ import (
 
 	"sallyport/collector/store"
 	"sallyport/collector/stream"
+	"sallyport/rules"
 )
 
 // Stream gives every entry, at each exporter's own pace.
@@ -202,9 +203,9 @@ func (e *running) item(entry stream.Entry) (Item, bool, error) {
 		bare := *item.Finding.Evidence
 		bare.PCAPNG = nil
 		item.Finding.Evidence = &bare
-		raw, err := json.Marshal(&item.Finding)
+		raw, err := rules.WithoutPackets(entry.Finding)
 		if err != nil {
-			return Item{}, false, fmt.Errorf("encode finding: %w", err)
+			return Item{}, false, err
 		}
 		item.Raw = raw
 	}

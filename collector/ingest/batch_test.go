@@ -43,6 +43,10 @@ func TestReadBatch(t *testing.T) {
 	longer.Title = strings.Repeat("x", 9000)
 	bad := validFinding("a", "f")
 	bad.Revision = 0
+	newer := validFinding("a", "f")
+	newer.Version, newer.State = rules.NewestFinding, "reopened"
+	tooNew := validFinding("a", "f")
+	tooNew.Version = rules.NewestFinding + 1
 	tests := []struct {
 		name, body string
 		accepted   int
@@ -55,6 +59,8 @@ func TestReadBatch(t *testing.T) {
 		{"empty lines", "\n\n" + good + "\n", 1, "", ""},
 		{"nothing", "", 0, "", ""},
 		{"invalid finding", good + line("a", 2, bad), 1, "revision", ""},
+		{"of an agent one version newer", line("a", 1, newer), 1, "", ""},
+		{"of an agent two versions newer", line("a", 1, tooNew), 0, "update it first", ""},
 		{"finding of another", line("a", 1, validFinding("b", "f")), 0, "finding is of agent", ""},
 		{"finding too long for the stream", line("a", 1, long), 0, "larger than", ""},
 		{"line too long, number first", line("a", 1, longer) + good, 1, "larger than", ""},

@@ -1,11 +1,14 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"sallyport/collector/stream"
 	"sallyport/rules"
@@ -33,18 +36,24 @@ ON CONFLICT (agent, id) DO UPDATE SET revision = excluded.revision, sha256 = exc
  content = excluded.content, pcapng = excluded.pcapng, received = excluded.received
 WHERE excluded.revision > evidence.revision`
 
-const countFinding = `INSERT INTO agents (name, enrolled, finding_at, findings) VALUES (?, ?, ?, 1)
-ON CONFLICT (name) DO UPDATE SET findings = agents.findings + 1, finding_at = excluded.finding_at`
+const countFindings = `INSERT INTO agents (name, enrolled, finding_at, findings) VALUES (?, ?, ?, ?)
+ON CONFLICT (name) DO UPDATE SET findings = agents.findings + excluded.findings, finding_at = excluded.finding_at`
 
 // Save stores a batch in one transaction. A repeat changes nothing, so the
-// stream may deliver an entry any number of times.
+// stream may deliver an entry any number of times. Rows are taken in one order,
+// so that two collectors cannot wait for each other.
 func (s *Store) Save(ctx context.Context, batch []stream.Entry) error {
+	batch = slices.Clone(batch)
+	slices.SortStableFunc(batch, func(a, b stream.Entry) int { return cmp.Or(cmp.Compare(a.Agent, b.Agent), cmp.Compare(a.ID, b.ID)) })
 	return s.tx(ctx, func(tx *sql.Tx) error {
-		b := saver{ctx: ctx, tx: tx, dialect: s.dialect, statements: map[string]*sql.Stmt{}}
+		b := saver{ctx: ctx, tx: tx, dialect: s.dialect, statements: map[string]*sql.Stmt{}, came: map[string][]int64{}}
 		for i := range batch {
 			if err := b.entry(&batch[i]); err != nil {
 				return err
 			}
+		}
+		if err := b.count(); err != nil {
+			return err
 		}
 		return s.saveSequences(ctx, tx, batch)
 	})
@@ -56,6 +65,7 @@ type saver struct {
 	tx         *sql.Tx
 	dialect    dialect
 	statements map[string]*sql.Stmt
+	came       map[string][]int64 // of new revisions, the time of receipt, by agent
 }
 
 func (b *saver) prepare(query string) (*sql.Stmt, error) {
@@ -83,7 +93,7 @@ func (b *saver) exec(query string, args ...any) (int64, error) {
 }
 
 func (b *saver) entry(e *stream.Entry) error {
-	if e.Rejected != "" {
+	if e.Rejected != "" || e.Kind != "" {
 		return nil
 	}
 	var f rules.Finding
@@ -100,8 +110,18 @@ func (b *saver) entry(e *stream.Entry) error {
 	if err := b.finding(e, &f); err != nil {
 		return fmt.Errorf("save finding: %w", err)
 	}
-	if _, err := b.exec(countFinding, e.Agent, micros(e.Received), micros(e.Received)); err != nil {
-		return fmt.Errorf("count finding: %w", err)
+	b.came[e.Agent] = append(b.came[e.Agent], micros(e.Received))
+	return nil
+}
+
+// count notes what came of each agent.
+func (b *saver) count() error {
+	for _, agent := range slices.Sorted(maps.Keys(b.came)) {
+		times := b.came[agent]
+		last := slices.Max(times)
+		if _, err := b.exec(countFindings, agent, last, last, len(times)); err != nil {
+			return fmt.Errorf("count findings: %w", err)
+		}
 	}
 	return nil
 }
@@ -112,9 +132,6 @@ func (b *saver) finding(e *stream.Entry, f *rules.Finding) error {
 		if err != nil {
 			return fmt.Errorf("save evidence: %w", err)
 		}
-		bare := *ev
-		bare.PCAPNG = nil
-		f.Evidence = &bare
 	}
 	row, err := findingRow(e, f)
 	if err != nil {
@@ -144,9 +161,10 @@ func (b *saver) finding(e *stream.Entry, f *rules.Finding) error {
 
 // findingRow gives the parameters of upsertFinding.
 func findingRow(e *stream.Entry, f *rules.Finding) ([]any, error) {
-	document, err := json.Marshal(f)
+	// As it came, so that what a newer agent says is kept too.
+	document, err := rules.WithoutPackets(e.Finding)
 	if err != nil {
-		return nil, fmt.Errorf("encode finding: %w", err)
+		return nil, err
 	}
 	o := &f.Observation
 	var executable, user, pod string

@@ -25,6 +25,7 @@ func TestStore(t *testing.T) {
 		test func(*testing.T, *Store)
 	}{
 		{"keeps the highest revision", testHighestRevision},
+		{"keeps what it does not know", testNewerDocument},
 		{"agents cannot touch each other's", testAgentsApart},
 		{"searches", testSearch},
 		{"pages", testPages},
@@ -135,6 +136,23 @@ func testHighestRevision(t *testing.T, s *Store) {
 	agents, err := s.Agents(t.Context())
 	if err != nil || len(agents) != 1 || agents[0].Findings != 3 {
 		t.Errorf("agents %+v, %v", agents, err)
+	}
+}
+
+func testNewerDocument(t *testing.T, s *Store) {
+	raw := `{"version":2,"id":"f1","revision":1,"state":"reopened","novelty":{"a":[1]},"evidence":{"pcapng":"eA==","sha256":"0","novelty":1}}`
+	if err := s.Save(t.Context(), []stream.Entry{{Agent: "a", Epoch: "e", Seq: 1, ID: "f1.1", Received: start, Finding: json.RawMessage(raw)}}); err != nil {
+		t.Fatal(err)
+	}
+	var kept string
+	if err := s.read.QueryRow("SELECT document FROM findings").Scan(&kept); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(kept, `"novelty":{"a":[1]}`) || !strings.Contains(kept, `"novelty":1`) || strings.Contains(kept, "pcapng") {
+		t.Errorf("kept %s", kept)
+	}
+	if e, err := s.Evidence(t.Context(), "a", "f1"); err != nil || string(e.PCAPNG) != "x" {
+		t.Errorf("evidence %q, %v", e.PCAPNG, err)
 	}
 }
 
