@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -67,7 +68,7 @@ func evidenceOwnTunnel(t *testing.T, s *site, l *lab) {
 		n.Run(t, "ip", "link", "set", "e2etun", "up")
 	}
 	browsed := make(chan error, 1)
-	serveLongHTTPS(t, l.server, addr(l.remote, 443))
+	asked := serveLongHTTPS(t, l.server, addr(l.remote, 443))
 	browser := role(t, l.client, "browse", addr(l.remote, 443))
 	go func() { browsed <- browser.cmd.Wait() }()
 	l.traffic("10.77.0.1")
@@ -91,6 +92,17 @@ func evidenceOwnTunnel(t *testing.T, s *site, l *lab) {
 		p := f.Observation.Owner.Process
 		return p != nil && filepath.Base(p.Executable) == "curl" && f.Observation.Remote.Addr == l.remote
 	})
+	l.start(l.client, nil, testenv.Tool(t, "chromium"), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+		"--ignore-certificate-errors", "--user-data-dir="+l.path("chromium"), "--remote-debugging-port=0", "https://"+addr(l.remote, 443)+"/page")
+	select {
+	case <-asked:
+	case <-time.After(patience):
+		t.Fatalf("Chromium does not show its page within %s", patience)
+	}
+	s.await(t, "Chromium's", func(f *rules.Finding) bool {
+		p := f.Observation.Owner.Process
+		return p != nil && filepath.Base(p.Executable) == "chromium" && f.Observation.Remote.Addr == l.remote && f.Observation.Outcome == rules.OutcomeData
+	})
 	s.await(t, "the browser's", owned(browser.pid, rules.Outbound, l.remote, rules.OutcomeData))
 	for _, f := range s.exported(t) {
 		o := &f.Observation
@@ -100,17 +112,38 @@ func evidenceOwnTunnel(t *testing.T, s *site, l *lab) {
 	}
 }
 
-// serveLongHTTPS answers as many requests a connection as are made.
-func serveLongHTTPS(t *testing.T, n testenv.Netns, address string) {
+// serveLongHTTPS answers as many requests a connection as are made, and says
+// when the page has asked its last.
+func serveLongHTTPS(t *testing.T, n testenv.Netns, address string) (asked <-chan struct{}) {
 	t.Helper()
+	done := make(chan struct{})
+	last := sync.OnceFunc(func() { close(done) })
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/page" {
+			w.Header().Set("Content-Type", "text/html")
+			io.WriteString(w, pageThatAsks)
+			return
+		}
+		if r.URL.Path == "/last" {
+			last()
+		}
 		w.Header().Set("Content-Length", "700")
 		w.Write(make([]byte, 700))
 	})}
 	l := tls.NewListener(listenIn(t, n, address), &tls.Config{Certificates: []tls.Certificate{selfSigned(t, "www.example")}})
 	go server.Serve(l)
 	t.Cleanup(func() { server.Close() })
+	return done
 }
+
+// pageThatAsks makes a browser ask on at the tunnel's pace.
+const pageThatAsks = `<!doctype html><title>page</title><script>
+async function ask(n) {
+  await (await fetch(n < 25 ? "/" + n : "/last")).arrayBuffer()
+  if (n < 25) setTimeout(ask, 200, n + 1)
+}
+ask(0)
+</script>`
 
 // browse makes requests for a while over one connection, at the pace and of the
 // size of what goes through the tunnel beside it.
