@@ -18,7 +18,7 @@ func (q *Query) texts() map[string]*string {
 	return map[string]*string{
 		"q": &q.Text, "id": &q.ID, "agent": &q.Agent, "host": &q.Host, "rule": &q.Rule, "entity": &q.Entity, "protocol": &q.Protocol,
 		"direction": &q.Direction, "outcome": &q.Outcome, "state": &q.State, "remote": &q.Remote, "executable": &q.Executable,
-		"user": &q.User, "pod": &q.Pod, "cursor": &q.Cursor,
+		"user": &q.User, "pod": &q.Pod, "triage": &q.Triage, "assignee": &q.Assignee, "decision": &q.Decision, "cursor": &q.Cursor,
 	}
 }
 

@@ -37,6 +37,9 @@ type Query struct {
 	Executable string
 	User       string
 	Pod        string // namespace/name
+	Triage     string // state
+	Assignee   string
+	Decision   string
 	Test       *bool
 	Suppressed *bool
 	From, To   time.Time // of the last flow
@@ -48,6 +51,9 @@ type Query struct {
 type Finding struct {
 	Received  time.Time     `json:"received"` // of its last revision
 	LegalHold bool          `json:"legal_hold,omitempty"`
+	Triage    string        `json:"triage"` // new, in_progress or closed
+	Assignee  string        `json:"assignee,omitempty"`
+	Decision  string        `json:"decision,omitempty"` // licensed, benign or confirmed_contact
 	Finding   rules.Finding `json:"finding"`
 	// Reporter is the agent whose certificate sent it.
 	Reporter string `json:"reporter"`
@@ -59,7 +65,7 @@ type Page struct {
 	Next     string    `json:"next,omitempty"`
 }
 
-const findingColumns = "f.key, f.agent, f.last_seen, f.received, f.legal_hold, f.document"
+const findingColumns = "f.key, f.agent, f.last_seen, f.received, f.legal_hold, f.triage, f.assignee, f.decision, f.document"
 
 // Findings lists what q selects, the latest flow first.
 func (s *Store) Findings(ctx context.Context, q Query) (Page, error) {
@@ -108,7 +114,7 @@ func scanFinding(rows *sql.Rows) (Finding, [2]int64, error) {
 	var f Finding
 	var key, last, received, hold int64
 	var document string
-	if err := rows.Scan(&key, &f.Reporter, &last, &received, &hold, &document); err != nil {
+	if err := rows.Scan(&key, &f.Reporter, &last, &received, &hold, &f.Triage, &f.Assignee, &f.Decision, &document); err != nil {
 		return Finding{}, [2]int64{}, err
 	}
 	if err := json.Unmarshal([]byte(document), &f.Finding); err != nil {
@@ -129,6 +135,7 @@ func (s *Store) conditions(q Query) (string, []any, error) {
 	for _, c := range []struct{ column, value string }{
 		{"id", q.ID}, {"agent", q.Agent}, {"host", q.Host}, {"rule", q.Rule}, {"protocol", q.Protocol}, {"direction", q.Direction},
 		{"outcome", q.Outcome}, {"state", q.State}, {"remote", q.Remote}, {"executable", q.Executable}, {"username", q.User}, {"pod", q.Pod},
+		{"triage", q.Triage}, {"assignee", q.Assignee}, {"decision", q.Decision},
 	} {
 		if c.value != "" {
 			add("f."+c.column+" = ?", c.value)

@@ -53,10 +53,30 @@ WHERE f.agent = x.agent AND f.id = x.id AND f.received < ? AND f.legal_hold = 0)
 				return err
 			}
 		}
+		if err := s.retainRecord(ctx, tx, before, now); err != nil {
+			return err
+		}
 		gone.Findings, err = remove("DELETE FROM findings WHERE received < ? AND legal_hold = 0", before)
 		return err
 	})
 	return gone, err
+}
+
+// retainRecord takes the documents and salts of expired entries out of the
+// record; their digests stay, so that the rest can still be verified.
+func (s *Store) retainRecord(ctx context.Context, tx *sql.Tx, before int64, now time.Time) error {
+	_, err := tx.ExecContext(ctx, s.dialect.bind(`UPDATE record_entries SET document = '', salt = '', removed = ? WHERE received < ? AND removed = 0
+AND NOT EXISTS (SELECT 1 FROM findings f WHERE f.agent = record_entries.agent AND f.id = record_entries.id AND (f.legal_hold = 1 OR f.received >= ?))`),
+		micros(now), before, before)
+	if err != nil {
+		return fmt.Errorf("remove expired record: %w", err)
+	}
+	_, err = tx.ExecContext(ctx, s.dialect.bind(`DELETE FROM decisions WHERE EXISTS (SELECT 1 FROM findings f
+WHERE f.agent = decisions.agent AND f.id = decisions.id AND f.received < ? AND f.legal_hold = 0)`), before)
+	if err != nil {
+		return fmt.Errorf("remove expired decisions: %w", err)
+	}
+	return nil
 }
 
 // Revision is one revision of a finding as it came.

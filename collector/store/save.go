@@ -110,6 +110,9 @@ func (b *saver) entry(e *stream.Entry) error {
 	if err := b.finding(e, &f); err != nil {
 		return fmt.Errorf("save finding: %w", err)
 	}
+	if e.Agent == stream.Collector {
+		return nil // it is no agent
+	}
 	b.came[e.Agent] = append(b.came[e.Agent], micros(e.Received))
 	return nil
 }

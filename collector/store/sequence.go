@@ -21,6 +21,7 @@ type Sequence struct {
 	Missing  Ranges    `json:"missing,omitempty"` // never came: lost, or still on the way
 	Rejected uint64    `json:"rejected"`
 	Updated  time.Time `json:"updated"`
+	Begun    time.Time `json:"begun,omitzero"` // when its first line came
 }
 
 type epochKey struct{ agent, epoch string }
@@ -30,6 +31,9 @@ type epochKey struct{ agent, epoch string }
 func (s *Store) saveSequences(ctx context.Context, tx *sql.Tx, batch []stream.Entry) error {
 	groups := map[epochKey][]*stream.Entry{}
 	for i := range batch {
+		if batch[i].Agent == stream.Collector || batch[i].Kind != "" {
+			continue // of the collector itself: it has no sequence
+		}
 		k := epochKey{batch[i].Agent, batch[i].Epoch}
 		groups[k] = append(groups[k], &batch[i])
 	}
@@ -45,8 +49,8 @@ func (s *Store) saveSequences(ctx context.Context, tx *sql.Tx, batch []stream.En
 }
 
 func (s *Store) saveSequence(ctx context.Context, tx *sql.Tx, k epochKey, entries []*stream.Entry) error {
-	_, err := tx.ExecContext(ctx, s.dialect.bind(`INSERT INTO sequences (agent, epoch, ranges, rejected, updated)
-VALUES (?, ?, '', 0, 0) ON CONFLICT DO NOTHING`), k.agent, k.epoch)
+	_, err := tx.ExecContext(ctx, s.dialect.bind(`INSERT INTO sequences (agent, epoch, ranges, rejected, updated, begun)
+VALUES (?, ?, '', 0, 0, ?) ON CONFLICT DO NOTHING`), k.agent, k.epoch, micros(entries[0].Received))
 	if err != nil {
 		return err
 	}
@@ -78,12 +82,12 @@ VALUES (?, ?, '', 0, 0) ON CONFLICT DO NOTHING`), k.agent, k.epoch)
 // where agent is empty.
 func (s *Store) Sequences(ctx context.Context, agent string) ([]Sequence, error) {
 	var list []Sequence
-	err := s.each(ctx, "SELECT agent, epoch, ranges, rejected, updated FROM sequences WHERE ? = '' OR agent = ? ORDER BY updated DESC",
+	err := s.each(ctx, "SELECT agent, epoch, ranges, rejected, updated, begun FROM sequences WHERE ? = '' OR agent = ? ORDER BY updated DESC",
 		[]any{agent, agent}, func(rows *sql.Rows) error {
 			var q Sequence
 			var text string
-			var updated int64
-			if err := rows.Scan(&q.Agent, &q.Epoch, &text, &q.Rejected, &updated); err != nil {
+			var updated, begun int64
+			if err := rows.Scan(&q.Agent, &q.Epoch, &text, &q.Rejected, &updated, &begun); err != nil {
 				return err
 			}
 			r, err := parseRanges(text)
@@ -91,6 +95,7 @@ func (s *Store) Sequences(ctx context.Context, agent string) ([]Sequence, error)
 				return err
 			}
 			q.Received, q.High, q.Missing, q.Updated = r.Count(), r.High(), r.Missing(), fromMicros(updated)
+			q.Begun = fromMicros(begun)
 			list = append(list, q)
 			return nil
 		})

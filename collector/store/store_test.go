@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"sallyport/collector/store/postgrestest"
 	"sallyport/collector/stream"
 	"sallyport/rules"
 )
@@ -39,7 +40,7 @@ func TestStore(t *testing.T) {
 	}
 	databases := map[string]func(*testing.T) Config{
 		"sqlite":   func(*testing.T) Config { return DefaultConfig() },
-		"postgres": func(t *testing.T) Config { c := DefaultConfig(); c.Postgres = startPostgres(t); return c },
+		"postgres": func(t *testing.T) Config { c := DefaultConfig(); c.Postgres = postgrestest.Start(t); return c },
 	}
 	for name, configure := range databases {
 		t.Run(name, func(t *testing.T) {
@@ -247,7 +248,7 @@ func testSequences(t *testing.T, s *Store) {
 	if err != nil || len(list) != 1 {
 		t.Fatalf("%+v, %v", list, err)
 	}
-	want := Sequence{Agent: "a", Epoch: "e", Received: 3, High: 7, Missing: Ranges{{1, 1}, {3, 3}, {5, 6}}, Rejected: 1, Updated: start.Add(7 * time.Second)}
+	want := Sequence{Agent: "a", Epoch: "e", Received: 3, High: 7, Missing: Ranges{{1, 1}, {3, 3}, {5, 6}}, Rejected: 1, Updated: start.Add(7 * time.Second), Begun: start}
 	if diff := cmp.Diff(want, list[0]); diff != "" {
 		t.Error(diff)
 	}

@@ -20,7 +20,21 @@ type Entry struct {
 	Received time.Time       `json:"received"`
 	Rejected string          `json:"rejected,omitempty"` // why it was refused for good
 	Finding  json.RawMessage `json:"finding,omitempty"`
+	// Kind tells what is no finding, and comes from the collector itself; empty
+	// for findings and what was refused. Document is what it says.
+	Kind     string          `json:"kind,omitempty"`
+	Document json.RawMessage `json:"document,omitempty"`
 }
+
+// Kinds of entries that are no findings: they go into the record only.
+const (
+	KindCoverage = "coverage" // a stretch of time that an agent covered
+	KindDecision = "decision" // what a reviewer said of a finding
+)
+
+// Collector is the reporter of what the collector itself finds. No agent can have
+// this name.
+const Collector = "@collector"
 
 // MessageID makes a repeat harmless. It begins with the agent's name, so that no
 // agent can have another's finding dropped as a repeat.

@@ -2,14 +2,19 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// StoreConsumer is the consumer whose position bounds what may be trimmed.
-const StoreConsumer = "store"
+// StoreConsumer and RecordConsumer are the consumers whose positions bound what
+// may be trimmed.
+const (
+	StoreConsumer  = "store"
+	RecordConsumer = "record"
+)
 
 const (
 	watchInterval = time.Second
@@ -136,9 +141,21 @@ func (s *Stream) trim(ctx context.Context) error {
 	return nil
 }
 
-// floor is the last sequence up to which the store has everything.
+// floor is the last sequence up to which store and record have everything.
 func (s *Stream) floor(ctx context.Context) (uint64, error) {
-	c, err := s.stream.Consumer(ctx, StoreConsumer)
+	kept, err := s.ackFloor(ctx, StoreConsumer)
+	if err != nil {
+		return 0, err
+	}
+	recorded, err := s.ackFloor(ctx, RecordConsumer)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) { // a stream without a record
+		return kept, nil
+	}
+	return min(kept, recorded), err
+}
+
+func (s *Stream) ackFloor(ctx context.Context, name string) (uint64, error) {
+	c, err := s.stream.Consumer(ctx, name)
 	if err != nil {
 		return 0, fmt.Errorf("ask consumer: %w", err)
 	}
