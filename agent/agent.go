@@ -179,6 +179,7 @@ func (a *Agent) assemble(judge *rules.Judge) {
 	a.court = &court{
 		live: a.live, enrich: a.enrich, relays: a.relays, systems: &a.systems, loss: a.losses.since, report: a.ledger.Observe,
 		ended: func(o *rules.Observation) { a.history.Add(o); a.flowLog.Write(o) },
+		now:   time.Now,
 		log:   a.log.Named("judge"),
 	}
 	a.court.judge.Store(judge)

@@ -22,6 +22,7 @@ type court struct {
 	loss    func(first, now time.Time) *rules.Loss
 	report  func(context.Context, rules.Finding) error // drafts
 	ended   func(*rules.Observation)                   // flows that are over
+	now     func() time.Time
 	log     hclog.Logger
 
 	judged   atomic.Uint64 // observations
@@ -42,7 +43,7 @@ func (c *court) handle(ctx context.Context, item *observed) {
 	c.enrich.Enrich(o, item.owner)
 	c.systems.Load().attribute(o)
 	c.relays.mark(o, item.owner)
-	now := time.Now()
+	now := c.now()
 	matches := c.live.Set().Match(o, now)
 	for _, f := range c.judge.Load().Findings(o, matches, now) {
 		c.findings.Add(1)

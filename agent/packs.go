@@ -213,11 +213,11 @@ func (ps *packs) relate() error {
 	return nil
 }
 
-// of gives the packs whose key has this role.
-func (ps *packs) of(role pack.Role) []*pack.Pack {
+// of gives the vendor's packs, or all others.
+func (ps *packs) of(vendor bool) []*pack.Pack {
 	var out []*pack.Pack
 	for _, p := range ps.list {
-		if p.Role == role {
+		if (p.Role == pack.RoleVendor) == vendor {
 			out = append(out, p)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/maxmind/mmdbwriter"
+	"github.com/maxmind/mmdbwriter/mmdbtype"
 
 	"sallyport/agent/control"
 	"sallyport/rules"
@@ -327,5 +330,54 @@ func TestStalePackStaysInForceAndIsReported(t *testing.T) {
 	a.reportStale(t.Context(), time.Now())
 	if n := a.spool.State().Findings; n != 1 {
 		t.Errorf("%d findings in the spool", n)
+	}
+}
+
+func TestSystemsFollowTheDatabase(t *testing.T) {
+	keys := newAuthority(t)
+	cfg := packConfig(t, keys)
+	c := content("vendor", 1, "AS203273")
+	c.Entities[0].Test = false
+	writePack(t, cfg.Rules.Packs[0]+"/v.pack", c, &keys.vendor)
+	cfg.Enrich.GeoIP.ASN = filepath.Join(t.TempDir(), "asn.mmdb")
+	database := func(prefix string) {
+		tree, err := mmdbwriter.New(mmdbwriter.Options{DatabaseType: "GeoLite2-ASN", RecordSize: 24})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, network, err := net.ParseCIDR(prefix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tree.Insert(network, mmdbtype.Map{"autonomous_system_number": mmdbtype.Uint32(203273)}); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.Create(cfg.Enrich.GeoIP.ASN + ".new")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if _, err := tree.WriteTo(f); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(f.Name(), cfg.Enrich.GeoIP.ASN); err != nil {
+			t.Fatal(err)
+		}
+	}
+	database("9.9.8.0/24")
+	a := opened(t, cfg)
+	known := func(addr string) bool { _, ok := a.systems.Load().find(netip.MustParseAddr(addr)); return ok }
+	if !known("9.9.8.1") || known("9.9.7.1") {
+		t.Error("the first database is not in force")
+	}
+	database("9.9.7.0/24")
+	if err := a.refreshSystems(); err != nil || known("9.9.8.1") || !known("9.9.7.1") {
+		t.Errorf("the second database is not in force: %v", err)
+	}
+	if err := os.Remove(cfg.Enrich.GeoIP.ASN); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.refreshSystems(); err == nil || !known("9.9.7.1") {
+		t.Errorf("without a database the old prefixes must stay: %v", err)
 	}
 }

@@ -27,6 +27,21 @@ func NewReplay(ctx context.Context, cfg Config, version string, log hclog.Logger
 	if err != nil {
 		return nil, err
 	}
+	return newReplay(ctx, cfg, l, time.Now, log), nil
+}
+
+// NewReplayOf prepares the judging of one capture by the caller's own set and
+// judge, with what is known as of now.
+func NewReplayOf(ctx context.Context, cfg Config, set *rules.Set, judge *rules.Judge, now time.Time, log hclog.Logger) (*Replay, error) {
+	systems, err := resolveSystems(set, cfg.Enrich.GeoIP.ASN, nil)
+	if err != nil {
+		return nil, err
+	}
+	l := &loaded{set: set, judge: judge, systems: systems}
+	return newReplay(ctx, cfg, l, func() time.Time { return now }, log), nil
+}
+
+func newReplay(ctx context.Context, cfg Config, l *loaded, now func() time.Time, log hclog.Logger) *Replay {
 	systems := &sharedSystems{}
 	systems.Store(l.systems)
 	r := &Replay{ctx: ctx, findings: map[string]rules.Finding{}}
@@ -35,11 +50,12 @@ func NewReplay(ctx context.Context, cfg Config, version string, log hclog.Logger
 		loss:   func(time.Time, time.Time) *rules.Loss { return nil },
 		report: r.keep,
 		ended:  func(*rules.Observation) {},
+		now:    now,
 		log:    log,
 	}
 	r.court.judge.Store(l.judge)
 	r.pipeline = newPipeline(cfg.Host, r.court.live, systems, naming.New(cfg.Naming), func(item observed, _ bool) { r.court.handle(r.ctx, &item) })
-	return r, nil
+	return r
 }
 
 // keep merges the drafts of one id: the latest stands for all.

@@ -69,30 +69,14 @@ func (a *Agent) rememberPacks() {
 // retro judges past flows that the indicators may concern. Findings are marked
 // retro; a flow that several indicators meet is judged once.
 func (a *Agent) retro(ctx context.Context, fresh []rules.Indicator) {
-	set, judge, systems, now := a.live.Set(), a.court.judge.Load(), a.systems.Load(), time.Now()
-	fresh = systems.searches(fresh)
-	seen := map[string]bool{}
 	found := 0
-	err := a.history.Retro(ctx, func(p history.Past) bool {
-		o := p.Observation
-		if seen[o.FlowID] {
-			return true
+	p := past{a.history, a.live.Set(), a.court.judge.Load(), a.systems.Load()}
+	err := p.judged(ctx, fresh, time.Now(), func(f rules.Finding) {
+		found++
+		if err := a.ledger.Observe(ctx, f); err != nil {
+			a.log.Error("retro finding not yet on disk; it is tried again", "id", f.ID, "error", err)
 		}
-		systems.attribute(&o)
-		matches := set.Match(&o, now)
-		if len(matches) == 0 {
-			return true
-		}
-		seen[o.FlowID] = true
-		for _, f := range judge.Findings(&o, matches, now) {
-			f.Retro, f.Count = true, p.Count
-			found++
-			if err := a.ledger.Observe(ctx, f); err != nil {
-				a.log.Error("retro finding not yet on disk; it is tried again", "id", f.ID, "error", err)
-			}
-		}
-		return ctx.Err() == nil
-	}, fresh...)
+	})
 	if err != nil {
 		a.log.Error("new indicators are not matched against the history", "error", err)
 		return
@@ -101,4 +85,34 @@ func (a *Agent) retro(ctx context.Context, fresh []rules.Indicator) {
 		a.rememberPacks()
 		a.log.Info("new indicators matched against the history", "indicators", len(fresh), "findings", found)
 	}
+}
+
+// past is the history, and what it is judged by.
+type past struct {
+	history *history.History
+	set     *rules.Set
+	judge   *rules.Judge
+	systems *systems
+}
+
+// judged gives a draft of each finding that the indicators bring to light.
+func (p past) judged(ctx context.Context, fresh []rules.Indicator, now time.Time, found func(rules.Finding)) error {
+	seen := map[string]bool{}
+	return p.history.Retro(ctx, func(flow history.Past) bool {
+		o := flow.Observation
+		if seen[o.FlowID] {
+			return true
+		}
+		p.systems.attribute(&o)
+		matches := p.set.Match(&o, now)
+		if len(matches) == 0 {
+			return true
+		}
+		seen[o.FlowID] = true
+		for _, f := range p.judge.Findings(&o, matches, now) {
+			f.Retro, f.Count = true, flow.Count
+			found(f)
+		}
+		return ctx.Err() == nil
+	}, p.systems.searches(fresh)...)
 }

@@ -60,12 +60,17 @@ type loaded struct {
 
 // loadRules reads everything the configuration names: all of it or nothing.
 func loadRules(cfg Config, version string) (*loaded, error) {
-	c := cfg.Rules
-	ps, err := openPacks(c, cfg.StateDir)
+	ps, err := openPacks(cfg.Rules, cfg.StateDir)
 	if err != nil {
 		return nil, err
 	}
+	return compile(cfg.Rules, ps, cfg.Enrich.GeoIP.ASN, rules.AgentInfo{Name: cfg.Host, Version: version})
+}
+
+// compile makes of packs and files what observations are judged by.
+func compile(c RulesConfig, ps *packs, asnDatabase string, agent rules.AgentInfo) (*loaded, error) {
 	out := &loaded{seen: ps.seen}
+	var err error
 	if out.set, err = loadSet(c, ps); err != nil {
 		return nil, err
 	}
@@ -73,17 +78,15 @@ func loadRules(cfg Config, version string) (*loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	out.judge = &rules.Judge{
-		Detections: rules.Enabled(detections, c.Enable...),
-		Agent:      rules.AgentInfo{Name: cfg.Host, Version: version, Pack: joined(out.set.PackNames())},
-	}
+	agent.Pack = joined(out.set.PackNames())
+	out.judge = &rules.Judge{Detections: rules.Enabled(detections, c.Enable...), Agent: agent}
 	if err := loadPolicies(c, ps, out.judge); err != nil {
 		return nil, err
 	}
 	if out.standing, err = ps.standing(); err != nil {
 		return nil, err
 	}
-	out.systems, err = resolveSystems(out.set, cfg.Enrich.GeoIP.ASN, out.standing.tables)
+	out.systems, err = resolveSystems(out.set, asnDatabase, out.standing.tables)
 	return out, err
 }
 
@@ -98,7 +101,7 @@ func loadSet(c RulesConfig, ps *packs) (*rules.Set, error) {
 	if listed > 0 {
 		b.Reserve(listed, 0)
 	}
-	for _, p := range ps.of(pack.RoleVendor) {
+	for _, p := range ps.of(true) {
 		if err := p.Feed(b); err != nil {
 			return nil, err
 		}
@@ -112,7 +115,7 @@ func loadSet(c RulesConfig, ps *packs) (*rules.Set, error) {
 			return nil, err
 		}
 	}
-	for _, p := range ps.of(pack.RoleLocal) {
+	for _, p := range ps.of(false) {
 		if err := p.Feed(b); err != nil {
 			return nil, err
 		}

@@ -275,3 +275,44 @@ func TestGeoIPWrongKind(t *testing.T) {
 		t.Errorf("Open = %v", err)
 	}
 }
+
+func TestASNChangesAreTold(t *testing.T) {
+	dir := t.TempDir()
+	cfg := Config{Passwd: passwd(t, ""), GeoIP: GeoIPConfig{City: filepath.Join(dir, "city.mmdb"), ASN: filepath.Join(dir, "asn.mmdb")}}
+	write := func(path, kind string, age time.Duration) {
+		writeDB(t, path, kind, map[string]mmdbtype.Map{"192.0.2.0/24": {"autonomous_system_number": mmdbtype.Uint32(64500)}})
+		if err := os.Chtimes(path, time.Now().Add(-age), time.Now().Add(-age)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(cfg.GeoIP.City, "GeoLite2-City", time.Hour)
+	write(cfg.GeoIP.ASN, "GeoLite2-ASN", time.Hour)
+	e := New(cfg, nil, hclog.NewNullLogger())
+	defer e.Close()
+	told := func() bool {
+		t.Helper()
+		if err := e.Open(); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-e.ASNChanged():
+			return true
+		default:
+			return false
+		}
+	}
+	if told() {
+		t.Error("told of the first database")
+	}
+	write(cfg.GeoIP.City, "GeoLite2-City", 0)
+	if told() {
+		t.Error("told of another database")
+	}
+	write(cfg.GeoIP.ASN, "GeoLite2-ASN", 0)
+	if !told() || told() {
+		t.Error("not told of the new database, or told twice")
+	}
+	if _, _, err := ASNPrefixes(cfg.GeoIP.City, []uint32{64500}); err == nil {
+		t.Error("a city database was taken for one of ASNs")
+	}
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -37,6 +38,9 @@ type packBuild struct {
 	version, rollback  uint64
 	days               int
 	detections         string
+	allow, approved    string
+	asn                string
+	own                []string
 	signer             packSigner
 }
 
@@ -60,6 +64,10 @@ where the key is kept.`,
 	f.IntVar(&b.days, "days", 90, "days until the pack counts as stale")
 	f.StringVar(&b.note, "note", "", "what is new, for people")
 	f.StringVar(&b.detections, "detections", "", "`FOLDER` of Sigma rules")
+	f.StringVar(&b.allow, "allow", "", "`FILE` of an allow-list for the pack")
+	f.StringVar(&b.approved, "approved", "", "`FILE` of approved tools for the pack")
+	f.StringVar(&b.asn, "asn-db", "", "`FILE` of a MaxMind ASN database: the prefixes of every autonomous system that is an indicator")
+	f.StringSliceVar(&b.own, "own", nil, "`PREFIX` of your own, in which no indicator may be (repeatable)")
 	b.signer.flags(cmd)
 	required(cmd, "output", "version")
 	return cmd
@@ -77,6 +85,9 @@ func (b *packBuild) run(w io.Writer, paths []string, now time.Time) error {
 	if c.Detections, err = b.readDetections(len(paths) == 0); err != nil {
 		return err
 	}
+	if err := b.readRest(&c); err != nil {
+		return err
+	}
 	signer, err := b.signer.read()
 	if err != nil {
 		return err
@@ -84,7 +95,33 @@ func (b *packBuild) run(w io.Writer, paths []string, now time.Time) error {
 	if err := writeWhole(b.output, func(w io.Writer) error { return pack.Build(w, c, signer) }); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(w, "%s: %d entities, %d detections, %s\n", plain(b.output), len(c.Entities), len(c.Detections), map[bool]string{true: "signed", false: "not signed"}[signer != nil])
+	fmt.Fprintf(w, "%s: %d entities, %d detections, %s\n", plain(b.output), len(c.Entities), len(c.Detections), map[bool]string{true: "signed", false: "not signed"}[signer != nil])
+	if c.ASN == nil {
+		return nil
+	}
+	return describeASN(w, b.output)
+}
+
+// readRest reads what else the flags name.
+func (b *packBuild) readRest(c *pack.Contents) (err error) {
+	for _, text := range b.own {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return fmt.Errorf("--own %q is no prefix: write it like 198.51.100.0/24", plain(text))
+		}
+		c.Own = append(c.Own, p)
+	}
+	for path, to := range map[string]*[]byte{b.allow: &c.Allow, b.approved: &c.Approved} {
+		if path == "" {
+			continue
+		}
+		if *to, err = os.ReadFile(path); err != nil {
+			return fmt.Errorf("read policy: %w", err)
+		}
+	}
+	if b.asn != "" {
+		c.ASN, err = asnTable(b.asn, c.Entities)
+	}
 	return err
 }
 
@@ -173,11 +210,17 @@ func newPackSign(env environment) *cobra.Command {
 }
 
 func newPackDiff(env environment) *cobra.Command {
-	return &cobra.Command{
+	var past string
+	cmd := &cobra.Command{
 		Use:   "diff OLD NEW",
 		Short: "Say in words what changes when one pack takes the place of another",
-		Args:  cobra.ExactArgs(2),
-		RunE: func(_ *cobra.Command, args []string) error {
+		Long: `Say in words what changes when one pack takes the place of another and, against
+this host's history, what the new one would have found. A pack that is not the
+vendor's own is judged beside what ships. Signatures are not asked for.`,
+		Example: `  sallyport rules pack diff old.pack new.pack
+  sallyport rules pack diff old.pack new.pack --history /var/lib/sallyport/history.db`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
 			before, err := pack.OpenUnverified(args[0])
 			if err != nil {
 				return err
@@ -196,9 +239,14 @@ func newPackDiff(env environment) *cobra.Command {
 			for _, line := range d.Words {
 				fmt.Fprintln(env.stdout, plain(line))
 			}
-			return nil
+			if past == "" {
+				return nil
+			}
+			return previewPack(cmd.Context(), env.stdout, before, after, past)
 		},
 	}
+	cmd.Flags().StringVar(&past, "history", "", "`FILE` of the history to ask what the new pack would have found")
+	return cmd
 }
 
 // feedPack adds what is at a path to a builder: a pack file, whose signature is

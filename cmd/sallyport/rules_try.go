@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,13 +12,15 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
 
+	"sallyport/agent"
 	"sallyport/rules"
 )
 
-// ruleTests is the file of `rules test`: observations as events, and the
-// findings each must yield. Paths are relative to the file.
+// ruleTests is the file of `rules test`: observations as events, or captures, and
+// the findings each must yield. Paths are relative to the file.
 type ruleTests struct {
 	Entities   []string   `yaml:"entities,omitempty"`   // files or folders; those that ship when empty
 	Detections []string   `yaml:"detections,omitempty"` // Sigma rules; those that ship when empty
@@ -27,11 +31,13 @@ type ruleTests struct {
 	Tests      []ruleTest `yaml:"tests"`
 }
 
-// ruleTest is one event and what must come of it.
+// ruleTest is one event or one capture, and what must come of it.
 type ruleTest struct {
-	Name   string            `yaml:"name"`
-	Event  rules.Observation `yaml:"event"` // an observation, with the keys of the finding document
-	Expect []expected        `yaml:"expect"`
+	Name    string             `yaml:"name"`
+	Event   *rules.Observation `yaml:"event,omitempty"`   // an observation, with the keys of the finding document
+	Capture string             `yaml:"capture,omitempty"` // a capture file, as of sallyport replay
+	Local   []string           `yaml:"local,omitempty"`   // of a capture: prefixes of the host's own; else the side that opened a flow
+	Expect  []expected         `yaml:"expect"`
 }
 
 // expected is one finding; what it leaves empty is not compared.
@@ -46,17 +52,19 @@ type expected struct {
 func newRulesTest(env environment) *cobra.Command {
 	return &cobra.Command{
 		Use:   "test FILE...",
-		Short: "Run events through entities and detections and compare the findings with those expected",
+		Short: "Run events and captures through entities and detections and compare the findings with those expected",
 		Long: `Run unit tests of rules. A file names the entities and detections it is about
 (those that ship when it names none), and holds tests: an event, written with the
-keys of a finding's observation, and the findings it must yield and no others.
+keys of a finding's observation, or a capture file, and the findings it must yield
+and no others. A capture goes the way of live traffic: flow table, identification,
+naming, matching. Paths are relative to the file.
 
 Exit status: 0 all passed, 1 some failed, 2 error.`,
 		Args: cobra.MinimumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			failed := 0
 			for _, path := range args {
-				n, err := runRuleTests(env.stdout, path)
+				n, err := runRuleTests(cmd.Context(), env.stdout, path)
 				if err != nil {
 					return fmt.Errorf("test rules: %w", err)
 				}
@@ -70,7 +78,7 @@ Exit status: 0 all passed, 1 some failed, 2 error.`,
 	}
 }
 
-func runRuleTests(w io.Writer, path string) (failed int, err error) {
+func runRuleTests(ctx context.Context, w io.Writer, path string) (failed int, err error) {
 	var file ruleTests
 	if err := readYAML(path, &file); err != nil {
 		return 0, err
@@ -87,7 +95,10 @@ func runRuleTests(w io.Writer, path string) (failed int, err error) {
 	}
 	for i := range file.Tests {
 		t := &file.Tests[i]
-		findings := judge.Findings(&t.Event, set.Match(&t.Event, file.Now), file.Now)
+		findings, err := t.findings(ctx, filepath.Dir(path), set, judge, file.Now)
+		if err != nil {
+			return 0, fmt.Errorf("%s: %s: %w", path, t.Name, err)
+		}
 		if diff := t.compare(findings); len(diff) > 0 {
 			failed++
 			fmt.Fprintf(w, "FAIL %s: %s\n", plain(path), plain(t.Name))
@@ -99,6 +110,41 @@ func runRuleTests(w io.Writer, path string) (failed int, err error) {
 	_, err = fmt.Fprintf(w, "%s: %d tests, %d failed\n", plain(path), len(file.Tests), failed)
 	return failed, err
 }
+
+// findings judges the event, or what is in the capture.
+func (t *ruleTest) findings(ctx context.Context, dir string, set *rules.Set, judge *rules.Judge, now time.Time) ([]rules.Finding, error) {
+	switch {
+	case (t.Event == nil) == (t.Capture == ""):
+		return nil, errors.New("give either an event or a capture")
+	case t.Event != nil:
+		return judge.Findings(t.Event, set.Match(t.Event, now), now), nil
+	}
+	cfg := agent.DefaultConfig()
+	cfg.Host = judge.Agent.Name
+	replay, err := agent.NewReplayOf(ctx, cfg, set, judge, now, hclog.NewNullLogger())
+	if err != nil {
+		return nil, err
+	}
+	var faults strings.Builder
+	sink := func(context.Context, string, string, io.Writer) (replaySink, error) { return quietReplay{replay}, nil }
+	r, err := newReplayer(environment{strings.NewReader(""), io.Discard, &faults}, replayOptions{format: "json", local: t.Local}, sink)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.file(ctx, filepath.Join(dir, t.Capture)); err != nil {
+		return nil, err
+	}
+	if r.failed {
+		return nil, errors.New(strings.TrimPrefix(strings.TrimSpace(faults.String()), "sallyport: "))
+	}
+	return replay.Findings(), nil
+}
+
+// quietReplay prints nothing when the capture ends.
+type quietReplay struct{ *agent.Replay }
+
+// Done implements replaySink.
+func (quietReplay) Done() error { return nil }
 
 func (f *ruleTests) load(dir string) (*rules.Set, *rules.Judge, error) {
 	set, err := loadSet(below(dir, f.Entities))
