@@ -51,8 +51,8 @@ func (c *Collector) backup(ctx context.Context, path string) (err error) {
 	}
 	w := tar.NewWriter(out)
 	for _, name := range backupOrder {
-		if files[name] == "" {
-			continue
+		if _, err := os.Stat(files[name]); errors.Is(err, os.ErrNotExist) {
+			continue // no rotation, or no SQLite
 		}
 		if err := addFile(w, name, files[name]); err != nil {
 			return fmt.Errorf("write backup: %w", err)
@@ -65,7 +65,7 @@ func (c *Collector) backup(ctx context.Context, path string) (err error) {
 }
 
 // backupOrder is what a backup may hold.
-var backupOrder = []string{"ca/ca.crt", "ca/ca.key", store.SQLiteFile}
+var backupOrder = []string{"ca/ca.crt", "ca/ca.key", "ca/ca-bridge.crt", store.SQLiteFile}
 
 // drain waits until the store has what the stream has.
 func (c *Collector) drain(ctx context.Context) error {

@@ -128,6 +128,9 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("POST /parked/{exporter}", handle(s, func(r *http.Request) (any, error) {
 		return s.Store.Resend(r.Context(), r.PathValue("exporter"))
 	}))
+	mux.HandleFunc("GET /ca", handle(s, func(r *http.Request) (any, error) { return s.Identity.Authority(r.Context()) }))
+	mux.HandleFunc("POST /ca/rotate", handle(s, func(r *http.Request) (any, error) { return s.Identity.RotateCA(r.Context()) }))
+	mux.HandleFunc("POST /ca/retire", handle(s, func(r *http.Request) (any, error) { return s.Identity.RetireCA(r.Context()) }))
 	mux.HandleFunc("POST /backup", handle(s, s.backup))
 	s.packRoutes(mux)
 	return mux

@@ -25,15 +25,18 @@ import (
 const (
 	certificateFile = "ca.crt"
 	keyFile         = "ca.key"
+	bridgeFile      = "ca-bridge.crt"
 	authorityLife   = 10 * 365 * 24 * time.Hour
 	// backdate is how far another clock may be behind ours.
 	backdate = 5 * time.Minute
 )
 
-// Authority is the collector's CA. The first certificate of ca.crt signs; any
-// others are trusted while it takes over from them.
+// Authority is the collector's CA. The first certificate of ca.crt signs; a
+// second one is trusted while the first takes over from it. The bridge is the
+// first one's key signed by the second, for those who trust the second only.
 type Authority struct {
 	certificates []*x509.Certificate
+	bridge       *x509.Certificate // nil without a rotation
 	key          *ecdsa.PrivateKey
 	pool         *x509.CertPool
 	pem          []byte
@@ -42,27 +45,9 @@ type Authority struct {
 // CreateAuthority makes a CA in folder. It fails where there is one: a new CA
 // would lock every agent out.
 func CreateAuthority(folder string, now time.Time) (*Authority, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("make CA key: %w", err)
-	}
-	serial, err := newSerial()
+	key, certificate, err := makeRoot(now)
 	if err != nil {
 		return nil, err
-	}
-	template := &x509.Certificate{
-		SerialNumber:          serial,
-		Subject:               pkix.Name{CommonName: "Sallyport CA " + hex.EncodeToString(serial.Bytes()[:4])},
-		NotBefore:             now.Add(-backdate),
-		NotAfter:              now.Add(authorityLife),
-		IsCA:                  true,
-		BasicConstraintsValid: true,
-		MaxPathLenZero:        true,
-		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		return nil, fmt.Errorf("sign CA certificate: %w", err)
 	}
 	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
@@ -75,10 +60,43 @@ func CreateAuthority(folder string, now time.Time) (*Authority, error) {
 	if err := create(filepath.Join(folder, keyFile), "PRIVATE KEY", keyDER, 0o600); err != nil {
 		return nil, err
 	}
-	if err := create(filepath.Join(folder, certificateFile), "CERTIFICATE", der, 0o644); err != nil {
+	if err := create(filepath.Join(folder, certificateFile), "CERTIFICATE", certificate.Raw, 0o644); err != nil {
 		return nil, err
 	}
 	return LoadAuthority(folder)
+}
+
+// makeRoot makes a key and its self-signed certificate.
+func makeRoot(now time.Time) (*ecdsa.PrivateKey, *x509.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make CA key: %w", err)
+	}
+	serial, err := newSerial()
+	if err != nil {
+		return nil, nil, err
+	}
+	template := &x509.Certificate{
+		SerialNumber:          serial,
+		Subject:               pkix.Name{CommonName: "Sallyport CA " + hex.EncodeToString(serial.Bytes()[:4])},
+		NotBefore:             now.Add(-backdate),
+		NotAfter:              now.Add(authorityLife),
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		MaxPathLen:            1, // room for the bridge to the CA that follows
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+	}
+	certificate, err := signCA(template, template, key, key)
+	return key, certificate, err
+}
+
+// signCA signs a CA's certificate for subject's public key.
+func signCA(template, parent *x509.Certificate, subject, signer *ecdsa.PrivateKey) (*x509.Certificate, error) {
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, subject.Public(), signer)
+	if err != nil {
+		return nil, fmt.Errorf("sign CA certificate: %w", err)
+	}
+	return x509.ParseCertificate(der)
 }
 
 // create writes a new PEM file and syncs it.
@@ -108,19 +126,51 @@ func LoadAuthority(folder string) (*Authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read CA key: %w", err)
 	}
-	pair, err := tls.X509KeyPair(text, keyText)
+	key, err := keyOf(certificates[0], keyText)
 	if err != nil {
 		return nil, fmt.Errorf("read CA key: %w", err)
-	}
-	key, ok := pair.PrivateKey.(*ecdsa.PrivateKey)
-	if !ok {
-		return nil, errors.New("read CA key: not an ECDSA key")
 	}
 	a := &Authority{certificates: certificates, key: key, pool: x509.NewCertPool(), pem: text}
 	for _, c := range certificates {
 		a.pool.AddCert(c)
 	}
-	return a, nil
+	if len(certificates) > 1 {
+		a.bridge, err = readBridge(folder, certificates)
+	}
+	return a, err
+}
+
+// keyOf finds a certificate's key: while a rotation is written, ca.key holds two.
+func keyOf(c *x509.Certificate, text []byte) (*ecdsa.PrivateKey, error) {
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			return nil, errors.New("it is not the key of the certificate")
+		}
+		parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("parse key: %w", err)
+		}
+		if key, ok := parsed.(*ecdsa.PrivateKey); ok && key.PublicKey.Equal(c.PublicKey) {
+			return key, nil
+		}
+	}
+}
+
+// readBridge reads the certificate that joins the first CA to the second.
+func readBridge(folder string, certificates []*x509.Certificate) (*x509.Certificate, error) {
+	text, err := os.ReadFile(filepath.Join(folder, bridgeFile))
+	if err != nil {
+		return nil, fmt.Errorf("read CA bridge: %w", err)
+	}
+	list, err := parseCertificates(text)
+	if err != nil {
+		return nil, fmt.Errorf("read CA bridge: %w", err)
+	}
+	if err := list[0].CheckSignatureFrom(certificates[1]); err != nil {
+		return nil, fmt.Errorf("read CA bridge: it is not of the CA before: %w", err)
+	}
+	return list[0], nil
 }
 
 func parseCertificates(text []byte) ([]*x509.Certificate, error) {
@@ -146,8 +196,10 @@ func parseCertificates(text []byte) ([]*x509.Certificate, error) {
 }
 
 // SHA256 is the signing certificate's hash, which tokens carry.
-func (a *Authority) SHA256() string {
-	sum := sha256.Sum256(a.certificates[0].Raw)
+func (a *Authority) SHA256() string { return certificateSum(a.certificates[0]) }
+
+func certificateSum(c *x509.Certificate) string {
+	sum := sha256.Sum256(c.Raw)
 	return hex.EncodeToString(sum[:])
 }
 
@@ -186,9 +238,16 @@ func (a *Authority) IssueServer(names []string, life time.Duration, now time.Tim
 	if err != nil {
 		return nil, err
 	}
-	// The CA stands in the chain, so that an agent that has only the token's hash
-	// can find it.
-	return &tls.Certificate{Certificate: [][]byte{leaf.Raw, a.certificates[0].Raw}, PrivateKey: key, Leaf: leaf}, nil
+	// The CAs stand in the chain, so that an agent that has only the hash in a
+	// token, of this CA or of the one before, can find it.
+	chain := [][]byte{leaf.Raw}
+	if a.bridge != nil {
+		chain = append(chain, a.bridge.Raw)
+	}
+	for _, c := range a.certificates {
+		chain = append(chain, c.Raw)
+	}
+	return &tls.Certificate{Certificate: chain, PrivateKey: key, Leaf: leaf}, nil
 }
 
 func (a *Authority) issue(public any, template *x509.Certificate, now time.Time) (*x509.Certificate, error) {
@@ -224,8 +283,12 @@ func agentURI(name string) *url.URL {
 	return &url.URL{Scheme: "sallyport", Host: "agent", Path: "/" + name}
 }
 
-// Files are the CA's files by their name in a backup.
+// Files are the CA's files by their name in a backup. The bridge is there while a
+// CA takes over from another.
 func Files(cfg Config, state string) map[string]string {
-	folder := cfg.folder(state)
-	return map[string]string{"ca/ca.crt": filepath.Join(folder, certificateFile), "ca/ca.key": filepath.Join(folder, keyFile)}
+	files := map[string]string{}
+	for _, name := range []string{certificateFile, keyFile, bridgeFile} {
+		files["ca/"+name] = filepath.Join(cfg.folder(state), name)
+	}
+	return files
 }

@@ -9,7 +9,7 @@ import (
 // Config says how agents prove who they are.
 type Config struct {
 	// Folder of ca.crt and ca.key. Empty: "ca" in the state folder. Collectors that
-	// are one share its content.
+	// are one share it (docs/cluster.md).
 	Folder string `yaml:"folder"`
 	// ClientCA is a PEM file of your own PKI. Its certificates are taken too; the
 	// agent's name is the URI sallyport://agent/NAME or else the common name.
@@ -24,8 +24,8 @@ type Config struct {
 	Names []string `yaml:"names"`
 	// EnrolPerSecond bounds enrolments, so that tokens cannot be guessed at speed.
 	EnrolPerSecond float64 `yaml:"enrol_per_second"`
-	// RevocationPoll is how often revocations made on another collector are looked
-	// for.
+	// RevocationPoll is how often revocations, and changes of the CA, made on
+	// another collector are looked for.
 	RevocationPoll time.Duration `yaml:"revocation_poll"`
 }
 

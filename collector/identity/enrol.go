@@ -110,7 +110,7 @@ func (s *Service) free(ctx context.Context, name, hash string) error {
 
 func (s *Service) issue(ctx context.Context, csr *x509.CertificateRequest, name, token string, replace bool) (*x509.Certificate, error) {
 	now := time.Now()
-	c, err := s.ca.IssueAgent(csr, name, s.cfg.CertificateLife, now)
+	c, err := s.ca.Load().IssueAgent(csr, name, s.cfg.CertificateLife, now)
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +166,7 @@ func (s *Service) answer(w http.ResponseWriter, c *x509.Certificate) {
 	w.Header().Set("Content-Type", "application/json")
 	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
 	// An error here means that the agent hung up; its key may ask again.
-	_ = json.NewEncoder(w).Encode(rules.EnrolResponse{Certificate: string(text), CA: s.ca.PEM()})
+	_ = json.NewEncoder(w).Encode(rules.EnrolResponse{Certificate: string(text), CA: s.ca.Load().PEM()})
 }
 
 // refuse answers with the refusal, or with 503 for an error of our own.

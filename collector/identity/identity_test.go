@@ -66,7 +66,7 @@ func secretOf(t *testing.T, id *Service, r TokenRequest) string {
 		t.Fatal(err)
 	}
 	token, err := rules.ParseToken(text)
-	if err != nil || token.CASHA256 != id.ca.SHA256() {
+	if err != nil || token.CASHA256 != id.CA().SHA256() {
 		t.Fatalf("token %v, %v", token, err)
 	}
 	return token.Secret
@@ -163,9 +163,9 @@ func TestAgentOfARequest(t *testing.T) {
 		return c
 	}
 	now := time.Now()
-	revoked := issue(id.ca, "web-1", now)
+	revoked := issue(id.CA(), "web-1", now)
 	id.revoked[revoked.SerialNumber.Text(16)] = true
-	server, err := id.ca.IssueServer([]string{"web-1"}, time.Hour, now)
+	server, err := id.CA().IssueServer([]string{"web-1"}, time.Hour, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,13 +173,13 @@ func TestAgentOfARequest(t *testing.T) {
 		certificate *x509.Certificate
 		want        string
 	}{
-		"good":          {issue(id.ca, "web-1", now), ""},
-		"expired":       {issue(id.ca, "web-1", now.Add(-2*time.Hour)), rules.CodeExpired},
-		"of the future": {issue(id.ca, "web-1", now.Add(2*time.Hour)), rules.CodeExpired},
+		"good":          {issue(id.CA(), "web-1", now), ""},
+		"expired":       {issue(id.CA(), "web-1", now.Add(-2*time.Hour)), rules.CodeExpired},
+		"of the future": {issue(id.CA(), "web-1", now.Add(2*time.Hour)), rules.CodeExpired},
 		"foreign":       {issue(foreign, "web-1", now), rules.CodeUnknownAgent},
 		"revoked":       {revoked, rules.CodeRevoked},
 		"a server's":    {server.Leaf, rules.CodeUnknownAgent},
-		"bad name":      {issue(id.ca, "../x", now), rules.CodeUnknownAgent},
+		"bad name":      {issue(id.CA(), "../x", now), rules.CodeUnknownAgent},
 	} {
 		r := httptest.NewRequest("POST", "/", nil)
 		r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{tt.certificate}}

@@ -33,7 +33,9 @@ type Store interface {
 // Service issues and checks certificates.
 type Service struct {
 	cfg       Config
-	ca        *Authority
+	folder    string
+	changing  sync.Mutex // one change of the CA at a time
+	ca        atomic.Pointer[Authority]
 	ownPKI    *x509.CertPool // nil without
 	store     Store
 	logger    hclog.Logger
@@ -66,10 +68,11 @@ func New(cfg Config, state string, st Store, logger hclog.Logger) (*Service, err
 		return nil, err
 	}
 	s := &Service{
-		cfg: cfg, ca: ca, store: st, logger: logger.Named("identity"), revoked: map[string]bool{},
+		cfg: cfg, folder: cfg.folder(state), store: st, logger: logger.Named("identity"), revoked: map[string]bool{},
 		limiter: rate.NewLimiter(rate.Limit(cfg.EnrolPerSecond), max(1, int(cfg.EnrolPerSecond))),
 		open:    connections{bySerial: map[string]map[*connection]struct{}{}},
 	}
+	s.ca.Store(ca)
 	if cfg.ClientCA != "" {
 		text, err := os.ReadFile(cfg.ClientCA)
 		if err != nil {
@@ -83,13 +86,16 @@ func New(cfg Config, state string, st Store, logger hclog.Logger) (*Service, err
 	return s, s.renewServer()
 }
 
-// Run keeps revocations and the server's certificate fresh until ctx ends.
+// Run keeps revocations, the CA and the server's certificate fresh until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
 	poll := time.NewTicker(s.cfg.RevocationPoll)
 	defer poll.Stop()
 	for {
 		if err := s.refresh(ctx); err != nil && ctx.Err() == nil {
 			s.logger.Warn("revocations not read", "error", err)
+		}
+		if err := s.reload(); err != nil {
+			s.logger.Warn("CA not read", "error", err)
 		}
 		if leaf := s.server.Load().Leaf; time.Until(leaf.NotAfter) < s.cfg.ServerLife/3 {
 			if err := s.renewServer(); err != nil {
@@ -138,7 +144,7 @@ func (s *Service) renewServer() error {
 	if host, err := os.Hostname(); err == nil {
 		names = append(names, host)
 	}
-	certificate, err := s.ca.IssueServer(names, s.cfg.ServerLife, time.Now())
+	certificate, err := s.ca.Load().IssueServer(names, s.cfg.ServerLife, time.Now())
 	if err != nil {
 		return err
 	}
@@ -152,7 +158,7 @@ func (s *Service) Certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 }
 
 // CA is what agents and people must trust.
-func (s *Service) CA() *Authority { return s.ca }
+func (s *Service) CA() *Authority { return s.ca.Load() }
 
 // TLS is how the listener for agents speaks. Certificates are asked for and
 // checked request by request, so that an agent whose certificate ran out or was
@@ -197,7 +203,7 @@ func (s *Service) Agent(r *http.Request) (string, error) {
 // now is another question, with another answer.
 func (s *Service) verify(leaf *x509.Certificate, rest []*x509.Certificate) (string, error) {
 	options := x509.VerifyOptions{
-		Roots: s.ca.pool, Intermediates: x509.NewCertPool(), CurrentTime: leaf.NotBefore.Add(backdate + time.Second),
+		Roots: s.ca.Load().pool, Intermediates: x509.NewCertPool(), CurrentTime: leaf.NotBefore.Add(backdate + time.Second),
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}
 	for _, c := range rest {

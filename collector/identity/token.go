@@ -48,7 +48,7 @@ func (s *Service) CreateToken(ctx context.Context, r TokenRequest) (store.Token,
 		return store.Token{}, "", errors.New("the token's life must lie between 1m and 8784h")
 	}
 	secret, id := randomText(24), randomText(6)
-	token := rules.Token{URL: r.URL, CASHA256: s.ca.SHA256(), Secret: secret}
+	token := rules.Token{URL: r.URL, CASHA256: s.ca.Load().SHA256(), Secret: secret}
 	if err := token.Validate(); err != nil {
 		return store.Token{}, "", fmt.Errorf("make token: %w", err)
 	}

@@ -1,4 +1,5 @@
-package store
+// Package postgrestest gives tests a PostgreSQL of their own.
+package postgrestest
 
 import (
 	"fmt"
@@ -11,13 +12,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"sallyport/agent/testenv"
 )
 
-// startPostgres starts a cluster of the test's own, on a Unix socket, and gives
-// its connection string. PostgreSQL refuses to run as root, so it runs as nobody
-// then.
-func startPostgres(t *testing.T) string {
+// Start starts a cluster of the test's own, on a Unix socket, and gives its
+// connection string. PostgreSQL refuses to run as root, so it runs as nobody then.
+// The test is skipped where there is no PostgreSQL.
+func Start(t testing.TB) string {
 	t.Helper()
 	initdb, server := testenv.Tool(t, "initdb"), testenv.Tool(t, "postgres")
 	folder, err := os.MkdirTemp("/tmp", "sppg") // a socket's path is short
@@ -64,13 +67,9 @@ func startPostgres(t *testing.T) string {
 	})
 	dsn := fmt.Sprintf("host=%s user=sallyport dbname=postgres sslmode=disable", folder)
 	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
-		s := &Store{cfg: Config{Postgres: dsn, Readers: 1}}
-		if err := s.openPostgres(); err != nil {
-			t.Fatal(err)
-		}
-		err := s.Ping(t.Context())
-		s.Close()
+		conn, err := pgx.Connect(t.Context(), dsn)
 		if err == nil {
+			conn.Close(t.Context())
 			return dsn
 		}
 		if time.Now().After(end) {
