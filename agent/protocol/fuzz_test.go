@@ -21,6 +21,8 @@ func FuzzDetectors(f *testing.F) {
 		}
 		f.Add(flow.proto, client, server, uint16(len(client)/2))
 	}
+	connect := []byte("CONNECT a.example:443 HTTP/1.1\r\n\r\n")
+	f.Add(uint8(6), append(connect, connect...), []byte("HTTP/1.1 407 No\r\nContent-Length: 9223372036854775807\r\n\r\n"), uint16(0))
 	list := Detectors()
 	f.Fuzz(func(t *testing.T, proto uint8, client, server []byte, cut uint16) {
 		client, server = client[:min(len(client), MaxStream)], server[:min(len(server), MaxStream)]

@@ -76,8 +76,8 @@ func connectEnd(client, server []byte) (n, m, status int) {
 		if status != 407 {
 			return n, m, status
 		}
-		size, _ := strconv.Atoi(e.field("Content-Length"))
-		if m += max(size, 0); m > len(server) || !starts(client[n:], "CONNECT ") {
+		size, _ := strconv.Atoi(e.field("Content-Length")) // of a number too large: the largest
+		if m += min(max(size, 0), len(server)); m > len(server) || !starts(client[n:], "CONNECT ") {
 			return n, min(m, len(server)), status
 		}
 	}
