@@ -25,7 +25,7 @@ func (a *Agent) newFetcher() *packfetch.Fetcher {
 	}
 	return packfetch.New(a.cfg.Rules.Fetch, filepath.Join(a.cfg.StateDir, fetchedDir), packfetch.Agent{
 		Collector: a.cfg.Deliver.Collector.Client,
-		Trust:     func() (pack.Trust, error) { return packTrust(a.cfg.Rules, a.cfg.StateDir) },
+		Trust:     func() (pack.Trust, error) { return packTrust(a.cfg) },
 		Enforce: func(ctx context.Context) error {
 			changed, err := a.Reload(ctx)
 			if err == nil {

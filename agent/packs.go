@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"sallyport/agent/deliver"
 	"sallyport/rules"
 	"sallyport/rules/pack"
 )
@@ -31,12 +32,13 @@ type packs struct {
 // openPacks verifies every pack the configuration names. One that cannot be
 // verified is an error; one that came from the collector is left out and told of
 // instead, since the collector sends it again.
-func openPacks(c RulesConfig, stateDir string) (*packs, error) {
+func openPacks(cfg Config) (*packs, error) {
+	c := cfg.Rules
 	out := &packs{shipped: c.Shipped}
 	if len(c.Packs) == 0 && !c.Fetch.Enabled {
 		return out, nil
 	}
-	trust, err := packTrust(c, stateDir)
+	trust, err := packTrust(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +53,7 @@ func openPacks(c RulesConfig, stateDir string) (*packs, error) {
 		}
 	}
 	if c.Fetch.Enabled {
-		fetched, err := filepath.Glob(filepath.Join(stateDir, fetchedDir, packPattern))
+		fetched, err := filepath.Glob(filepath.Join(cfg.StateDir, fetchedDir, packPattern))
 		if err != nil {
 			return nil, fmt.Errorf("list fetched packs: %w", err)
 		}
@@ -68,12 +70,19 @@ func openPacks(c RulesConfig, stateDir string) (*packs, error) {
 }
 
 // packTrust is the pinned root, and what was in force so far.
-func packTrust(c RulesConfig, stateDir string) (pack.Trust, error) {
-	root, err := pack.ReadPublicKey(c.Trust)
+func packTrust(cfg Config) (pack.Trust, error) {
+	file := cfg.Rules.Trust
+	if file == "" {
+		file = filepath.Join(cfg.Deliver.Collector.IdentityDir, deliver.PackRootFile)
+	}
+	root, err := pack.ReadPublicKey(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return pack.Trust{}, fmt.Errorf("rules.trust: %w; name the public key of the root that packs are signed under, or enrol with a collector that knows it", err)
+	}
 	if err != nil {
 		return pack.Trust{}, fmt.Errorf("rules.trust: %w", err)
 	}
-	seen, err := pack.ReadSeen(filepath.Join(stateDir, seenFile))
+	seen, err := pack.ReadSeen(filepath.Join(cfg.StateDir, seenFile))
 	if err != nil {
 		return pack.Trust{}, fmt.Errorf("read which packs were in force: %w", err)
 	}

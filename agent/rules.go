@@ -23,7 +23,7 @@ type RulesConfig struct {
 	ApprovedTools string           `yaml:"approved_tools"` // file; empty: none
 	Own           []netip.Prefix   `yaml:"own"`            // the operator's own prefixes: never attributed to anyone
 	Packs         []string         `yaml:"packs"`          // signed packs, or folders of *.pack
-	Trust         string           `yaml:"trust"`          // file of the public key of the root that packs are signed under
+	Trust         string           `yaml:"trust"`          // file of the public key of the root that packs are signed under; empty: as enrolled
 	Fetch         packfetch.Config `yaml:"fetch"`          // packs from the collector
 }
 
@@ -38,8 +38,6 @@ func (c RulesConfig) Validate() error {
 	switch {
 	case !c.Shipped && len(c.Entities) == 0 && !signed:
 		return errors.New("rules: no entities: set rules.shipped to true, or name rules.entities or rules.packs")
-	case signed && c.Trust == "":
-		return errors.New("rules.trust is empty: packs need the file of the root's public key (made by sallyport rules pack key)")
 	}
 	for _, p := range c.Own {
 		if !p.IsValid() || p.Bits() == 0 {
@@ -60,7 +58,7 @@ type loaded struct {
 
 // loadRules reads everything the configuration names: all of it or nothing.
 func loadRules(cfg Config, version string) (*loaded, error) {
-	ps, err := openPacks(cfg.Rules, cfg.StateDir)
+	ps, err := openPacks(cfg)
 	if err != nil {
 		return nil, err
 	}

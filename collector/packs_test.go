@@ -108,6 +108,9 @@ func TestFromFeedToAgent(t *testing.T) {
 		t.Fatalf("outcome %+v", o)
 	}
 	a := newAgent(t, s.at.Agents.String(), s.token(t), "web-1")
+	if pem, err := os.ReadFile(cfg.Packs.Root); err != nil || !bytes.Equal(a.get(t, rules.PathPackRoot, http.StatusOK), pem) {
+		t.Errorf("the root: %v", err)
+	}
 	var offers rules.PackList
 	if err := json.Unmarshal(a.get(t, rules.PathPacks, http.StatusOK), &offers); err != nil || len(offers.Packs) != 1 {
 		t.Fatalf("offers %+v, %v", offers, err)

@@ -36,6 +36,7 @@ const (
 	PathHeartbeat = "/v1/heartbeat" // POST Heartbeat
 	PathEnrol     = "/v1/enrol"     // POST EnrolRequest
 	PathRenew     = "/v1/renew"     // POST RenewRequest
+	PathPackRoot  = "/v1/pack-root" // GET the public key of the root that packs are signed under, PEM; 404: none
 	PathPacks     = "/v1/packs"     // GET PackList; below it GET a pack's name: the signed archive. Both with ETag
 )
 

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
@@ -34,6 +35,8 @@ import (
 // fakeCollector speaks the wire of rules/envelope.go with a real CA, TLS 1.3 and
 // HTTP/2. What it answers can be changed while it runs.
 type fakeCollector struct {
+	packRoot []byte // PEM, nil: none
+
 	t      *testing.T
 	server *httptest.Server
 	ca     *x509.Certificate
@@ -71,6 +74,12 @@ func newFakeCollector(t *testing.T) *fakeCollector {
 		c.mu.Unlock()
 	})
 	mux.HandleFunc("POST "+rules.PathFindings, c.take)
+	mux.HandleFunc("GET "+rules.PathPackRoot, func(w http.ResponseWriter, _ *http.Request) {
+		if c.packRoot == nil {
+			w.WriteHeader(http.StatusNotFound)
+		}
+		_, _ = w.Write(c.packRoot)
+	})
 	c.server = httptest.NewUnstartedServer(mux)
 	c.server.EnableHTTP2 = true
 	c.server.TLS = &tls.Config{
@@ -459,6 +468,38 @@ func TestRetryAfter(t *testing.T) {
 	} {
 		if got := retryAfter(test.in); got < test.min || got > test.max {
 			t.Errorf("retryAfter(%q) = %v", test.in, got)
+		}
+	}
+}
+
+func TestEnrolPinsTheRootOfPacks(t *testing.T) {
+	key, _, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := []byte(encodePEM("PUBLIC KEY", der))
+	for name, tt := range map[string]struct {
+		root []byte
+		ok   bool
+	}{
+		"none":      {nil, true},
+		"a key":     {good, true},
+		"no key":    {[]byte("<html>"), false},
+		"other PEM": {[]byte(encodePEM("PUBLIC KEY", []byte("x"))), false},
+	} {
+		c := newFakeCollector(t)
+		c.packRoot = tt.root
+		dir := t.TempDir()
+		_, err := Enrol(t.Context(), c.token().Encode(), "h", dir)
+		if (err == nil) != tt.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got, err := os.ReadFile(filepath.Join(dir, PackRootFile)); (err == nil) != (name == "a key") || err == nil && !bytes.Equal(got, good) {
+			t.Errorf("%s: pinned %q, %v", name, got, err)
 		}
 	}
 }

@@ -19,7 +19,8 @@ import (
 // names. Nothing was sent to it.
 var ErrWrongCA = errors.New("the collector does not show the CA named in the token")
 
-// Enrol trades a token for a certificate and keeps the identity in dir. The key
+// Enrol trades a token for a certificate and keeps the identity in dir, and the
+// root that the collector's packs are signed under beside it. The key
 // is made here and stays here. The token's secret is sent only to a server whose
 // certificate leads to the CA that the token names.
 func Enrol(ctx context.Context, text, name, dir string) (*Identity, error) {
@@ -50,6 +51,9 @@ func Enrol(ctx context.Context, text, name, dir string) (*Identity, error) {
 	}
 	if err := id.save(dir); err != nil {
 		return nil, fmt.Errorf("enrol: %w", err)
+	}
+	if err := pinRoot(ctx, id, dir); err != nil {
+		return nil, fmt.Errorf("enrolled, but the root of packs is not pinned: %w; name its public key in rules.trust", err)
 	}
 	return id, nil
 }

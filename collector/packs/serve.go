@@ -43,6 +43,27 @@ func (p *Packs) Offers(who Authenticate) http.HandlerFunc {
 	}
 }
 
+// Root answers GET rules.PathPackRoot, which an agent asks for once, when it has
+// enrolled.
+func (p *Packs) Root(who Authenticate) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if _, err := who(r); err != nil {
+			p.fail(w, err)
+			return
+		}
+		if p.cfg.Root == "" {
+			identity.Refusal{Status: http.StatusNotFound, Code: rules.CodeNoPack, Detail: "this collector offers no packs"}.Write(w)
+			return
+		}
+		if _, err := p.root(); err != nil {
+			p.fail(w, err)
+			return
+		}
+		w.Header().Set("Content-Type", "application/x-pem-file")
+		http.ServeFile(w, r, p.cfg.Root)
+	}
+}
+
 // Archive answers GET rules.PathPacks/{name}, in parts too.
 func (p *Packs) Archive(who Authenticate) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
