@@ -126,6 +126,7 @@ func (c *Collector) agentRoutes(mux *http.ServeMux) {
 	mux.HandleFunc(rules.PathHeartbeat, c.ingest.Heartbeat)
 	mux.HandleFunc(rules.PathEnrol, c.identity.Enrol)
 	mux.HandleFunc(rules.PathRenew, c.identity.Renew)
+	mux.HandleFunc("GET "+rules.PathPackRoot, c.packs.Root(c.identity.Agent))
 	mux.HandleFunc("GET "+rules.PathPacks, c.packs.Offers(c.identity.Agent))
 	mux.HandleFunc("GET "+rules.PathPacks+"/{name}", c.packs.Archive(c.identity.Agent))
 }
