@@ -163,6 +163,10 @@ type Evidence struct {
 // on itself: their observation has a host and a time, and no flow.
 const SensorAgent = "agent"
 
+// RuleCheckpoint is the rule of the finding that carries a signed checkpoint of
+// the collector's record. Every exporter sends it, whatever its filter.
+const RuleCheckpoint = "sallyport.record.checkpoint"
+
 // OfAgent says that the finding is about Sallyport itself, not about a flow.
 func (f *Finding) OfAgent() bool { return f.Observation.Sensor == SensorAgent }
 

@@ -109,31 +109,25 @@ type AuditedPackets struct {
 	Claimed   string // what the agent said
 }
 
-// AuditEvidence digests every finding's packets.
-func (s *Store) AuditEvidence(ctx context.Context, f func(AuditedPackets) error) error {
-	type place struct{ agent, id string }
-	var last place
-	for {
-		n := 0
-		err := s.each(ctx, "SELECT agent, id, revision, sha256, pcapng FROM evidence WHERE (agent, id) > (?, ?) ORDER BY agent, id LIMIT 20",
-			[]any{last.agent, last.id}, func(rows *sql.Rows) error {
-				var p AuditedPackets
-				var packets []byte
-				if err := rows.Scan(&p.Agent, &p.ID, &p.Revision, &p.Claimed, &packets); err != nil {
-					return err
-				}
-				sum := sha256.Sum256(packets)
-				p.SHA256 = hex.EncodeToString(sum[:])
-				n, last = n+1, place{p.Agent, p.ID}
-				return f(p)
-			})
-		if err != nil {
-			return fmt.Errorf("audit packets: %w", err)
-		}
-		if n == 0 {
+// AuditEvidence digests the packets of findings, in order after one of them.
+func (s *Store) AuditEvidence(ctx context.Context, agent, id string, limit int) ([]AuditedPackets, error) {
+	var list []AuditedPackets
+	err := s.each(ctx, "SELECT agent, id, revision, sha256, pcapng FROM evidence WHERE (agent, id) > (?, ?) ORDER BY agent, id LIMIT ?",
+		[]any{agent, id, limit}, func(rows *sql.Rows) error {
+			var p AuditedPackets
+			var packets []byte
+			if err := rows.Scan(&p.Agent, &p.ID, &p.Revision, &p.Claimed, &packets); err != nil {
+				return err
+			}
+			sum := sha256.Sum256(packets)
+			p.SHA256 = hex.EncodeToString(sum[:])
+			list = append(list, p)
 			return nil
-		}
+		})
+	if err != nil {
+		return nil, fmt.Errorf("audit packets: %w", err)
 	}
+	return list, nil
 }
 
 // AuditedRevision is a row of the revisions that came.

@@ -163,8 +163,10 @@ func (s *Store) RecordOf(ctx context.Context, kind, agent, id string) ([]RecordE
 // RecordOfKind lists the entries of one kind received in a time, the earliest
 // first; a zero end is open.
 func (s *Store) RecordOfKind(ctx context.Context, kind string, from, to time.Time) ([]RecordEntry, error) {
-	end := micros(to)
-	return s.record(ctx, "kind = ? AND received >= ? AND (? = 0 OR received < ?) ORDER BY n", kind, micros(from), end, end)
+	if to.IsZero() {
+		return s.record(ctx, "kind = ? AND received >= ? ORDER BY n", kind, micros(from))
+	}
+	return s.record(ctx, "kind = ? AND received >= ? AND received < ? ORDER BY n", kind, micros(from), micros(to))
 }
 
 // RecordEntry reads one entry.

@@ -64,6 +64,7 @@ func (d Decision) Validate() error {
 
 // Decide keeps a decision and gives it its key.
 func (s *Store) Decide(ctx context.Context, d Decision) (Decision, error) {
+	d.At = d.At.UTC().Truncate(time.Microsecond)
 	err := s.tx(ctx, func(tx *sql.Tx) error {
 		res, err := tx.ExecContext(ctx, s.dialect.bind("UPDATE findings SET triage = ?, assignee = ?, decision = ? WHERE agent = ? AND id = ?"),
 			d.State, d.Assignee, d.Decision, d.Agent, d.ID)

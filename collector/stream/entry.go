@@ -42,6 +42,9 @@ func (e Entry) MessageID() string {
 	if e.Rejected != "" {
 		return e.Agent + "/rejected/" + e.Epoch + "/" + strconv.FormatUint(e.Seq, 10)
 	}
+	if e.Kind != "" {
+		return e.Agent + "/" + e.Kind + "/" + e.ID + "/" + strconv.FormatUint(e.Seq, 10)
+	}
 	return e.Agent + "/" + e.ID
 }
 
