@@ -70,6 +70,7 @@ static __always_inline int ask_connect(struct bpf_sock_addr *ctx, const struct e
  * to be this message. */
 static __always_inline int ask_send(struct bpf_sock_addr *ctx, const struct endpoint *asked)
 {
+	__u64 thread = bpf_get_current_task();
 	struct socket_state *s;
 	struct tuple t;
 
@@ -82,12 +83,12 @@ static __always_inline int ask_send(struct bpf_sock_addr *ctx, const struct endp
 		own_current(&s->owner);
 	if (!s->netns)
 		s->netns = read_netns(plain(ctx->sk));
-	if (s->asking && s->asking == bpf_get_current_task()) {
+	if (s->asking == thread) {
 		read_tuple(plain(ctx->sk), &t);
 		end_asking(s, bpf_get_socket_cookie(ctx), &t);
 	}
 	s->asked = *asked;
-	s->asking = bpf_get_current_task();
+	s->asking = thread;
 	return 1;
 }
 
@@ -138,7 +139,7 @@ static __always_inline void emit_gone(struct socket_state *s, __u64 cookie)
 {
 	struct flow f = { .cookie = cookie, .proto = IPPROTO_UDP, .unconnected = 1, .seen_out = 1 };
 
-	emit_flow(RECORD_GONE, &f, &s->owner, s->netns);
+	emit_flow(RECORD_GONE, &f, &s->owner, s->netns, bpf_ktime_get_ns());
 }
 
 SEC("cgroup/sock_release")

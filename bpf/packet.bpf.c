@@ -58,7 +58,7 @@ static __always_inline int within_pace(__u32 second)
 static __always_inline void listen_packet(struct __sk_buff *skb, struct bpf_sock *sk, struct socket_state *s, int out,
 					  struct control c)
 {
-	struct headers h = {};
+	struct headers h = { .time = bpf_ktime_get_ns() };
 	struct flow f = {};
 
 	if (read_headers(skb, out, &h) || h.proto != IPPROTO_TCP) {
@@ -84,10 +84,10 @@ static __always_inline void listen_packet(struct __sk_buff *skb, struct bpf_sock
 	copy(skb, &f, s, &h, FLAG_LISTENER | (out ? FLAG_OUT : 0), budgets[CLASS_CANDIDATE]);
 }
 
-static __always_inline void begin(struct __sk_buff *skb, struct flow *f, __u8 proto, int out, struct control c)
+static __always_inline void begin(struct flow *f, __u64 cookie, __u64 now, __u8 proto, struct control c)
 {
-	f->cookie = bpf_get_socket_cookie(skb);
-	f->first = bpf_ktime_get_ns();
+	f->cookie = cookie;
+	f->first = now;
 	f->proto = proto;
 	f->reported = c.seconds;
 }
@@ -98,14 +98,34 @@ static __always_inline int unspecified(const __be32 *addr)
 	return !addr[0] && !addr[1] && !addr[3] && (!addr[2] || addr[2] == bpf_htonl(0xffff));
 }
 
+/* local_end reads what the verifier offers of a socket, which costs no call. */
+static __always_inline void local_end(struct bpf_sock *sk, struct endpoint *e)
+{
+	__be32 four = *(volatile __be32 *)&sk->src_ip4; /* not merged with the loads below: the verifier wants offsets in sight */
+
+	if (sk->family == AF_INET) {
+		map4(e->addr, four);
+	} else {
+		e->addr[0] = sk->src_ip6[0];
+		e->addr[1] = sk->src_ip6[1];
+		e->addr[2] = sk->src_ip6[2];
+		e->addr[3] = sk->src_ip6[3];
+	}
+	e->port = bpf_htons(sk->src_port);
+}
+
 /* unconnected finds the flow of one remote of a socket. Output NAT is undone by
  * the key being what sendmsg asked for, which is also where the answer seems to
  * come from. */
-static __always_inline struct flow *unconnected(struct __sk_buff *skb, struct socket_state *s, const struct headers *h,
-						int out, struct control c)
+static __always_inline struct flow *unconnected(struct __sk_buff *skb, struct bpf_sock *sk, struct socket_state *s,
+						const struct headers *h, int out, struct control c)
 {
-	struct flow_key key = { .cookie = bpf_get_socket_cookie(skb), .remote = h->tuple.remote };
+	struct flow_key key = { .remote = h->tuple.remote };
 	struct flow *f, fresh = {};
+
+	if (!s->cookie)
+		s->cookie = bpf_get_socket_cookie(skb);
+	key.cookie = s->cookie;
 
 	if (out && s->asking && s->asking == bpf_get_current_task()) {
 		key.remote = s->asked;
@@ -115,9 +135,9 @@ static __always_inline struct flow *unconnected(struct __sk_buff *skb, struct so
 	if (f)
 		return f;
 	s->many = 1;
-	begin(skb, &fresh, IPPROTO_UDP, out, c);
+	begin(&fresh, key.cookie, h->time, IPPROTO_UDP, c);
 	fresh.unconnected = 1;
-	read_tuple(plain(skb->sk), &fresh.socket);
+	local_end(sk, &fresh.socket.local);
 	fresh.socket.remote = key.remote;
 	if (unspecified(fresh.socket.local.addr))
 		fresh.socket.local = h->tuple.local;
@@ -170,7 +190,7 @@ static __always_inline int copy_payload(struct __sk_buff *skb, struct flow *f, s
 	key.cookie = f->cookie;
 	if (f->unconnected)
 		key.remote = f->socket.remote;
-	if (bpf_map_lookup_elem(&done_flows, &key))
+	if ((f->copied_out || f->copied_in) && bpf_map_lookup_elem(&done_flows, &key))
 		return 1;
 	left = budget - *used;
 	copied = copy(skb, f, s, h, out ? FLAG_OUT : 0, left > 16384 ? 16384 : left);
@@ -252,7 +272,7 @@ static __always_inline void slow(struct __sk_buff *skb, struct bpf_sock *sk, str
 				 struct control c)
 {
 	__u32 state = sk->state;
-	struct headers h = {};
+	struct headers h = { .time = bpf_ktime_get_ns() };
 	struct flow *f = &s->flow;
 	int further, owned = 0, spent = 1;
 
@@ -267,16 +287,11 @@ static __always_inline void slow(struct __sk_buff *skb, struct bpf_sock *sk, str
 		owned = own_current(&s->owner) && s->owner.tgid != before;
 	}
 	if (h.proto == IPPROTO_UDP && (!sk->dst_port || (out && s->asking && s->asking == bpf_get_current_task()))) {
-		f = unconnected(skb, s, &h, out, c);
+		f = unconnected(skb, sk, s, &h, out, c);
 		if (!f)
 			return;
-		if ((out ? f->settled_out : f->settled_in) && f->generation == c.generation && !owned &&
-		    c.seconds - f->reported < update_seconds) {
-			tally(f, skb->len, h.packets, out);
-			return;
-		}
 	} else if (!f->first) {
-		begin(skb, f, h.proto, out, c);
+		begin(f, bpf_get_socket_cookie(skb), h.time, h.proto, c);
 		read_tuple(plain(sk), &f->socket);
 	}
 	if (s->listener) {
@@ -294,7 +309,7 @@ static __always_inline void slow(struct __sk_buff *skb, struct bpf_sock *sk, str
 		further |= f->attributed && !was;
 	}
 	if (!f->opened || further || owned || c.seconds - f->reported >= update_seconds) {
-		emit_flow(f->opened ? RECORD_UPDATE : RECORD_OPEN, f, &s->owner, s->netns);
+		emit_flow(f->opened ? RECORD_UPDATE : RECORD_OPEN, f, &s->owner, s->netns, h.time);
 		f->opened = 1;
 		f->reported = c.seconds;
 	}
@@ -307,14 +322,77 @@ static __always_inline void slow(struct __sk_buff *skb, struct bpf_sock *sk, str
 	settle(f, &s->owner, out, spent);
 }
 
+/* sender reads who a UDP packet is from, where no options or extension headers
+ * are in the way. */
+static __always_inline int sender(struct __sk_buff *skb, struct endpoint *e)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	const __u8 *ip = data;
+
+	if (data + 28 > end)
+		return 0;
+	if (ip[0] == 0x45 && ip[9] == IPPROTO_UDP) {
+		map4(e->addr, *(__be32 *)(data + 12));
+		e->port = *(__be16 *)(data + 20);
+		return 1;
+	}
+	if (ip[0] >> 4 != 6 || ip[6] != IPPROTO_UDP || data + 48 > end)
+		return 0;
+	__builtin_memcpy(e->addr, data + 8, 16);
+	e->port = *(__be16 *)(data + 40);
+	return 1;
+}
+
+/* known finds the flow of a packet where it takes next to nothing: that of a
+ * connected socket, of the sendmsg in hand, or of who sent to an unconnected
+ * socket. */
+static __always_inline struct flow *known(struct __sk_buff *skb, struct bpf_sock *sk, struct socket_state *s, int out)
+{
+	struct flow_key key = {};
+
+	if (out && s->asking) {
+		if (!s->many || s->asking != bpf_get_current_task())
+			return 0;
+		key.remote = s->asked;
+	} else if (sk->dst_port) {
+		return &s->flow;
+	} else if (out || !s->many || !sender(skb, &key.remote)) {
+		return 0;
+	}
+	key.cookie = s->cookie;
+	return bpf_map_lookup_elem(&udp_flows, &key);
+}
+
+/* settled only counts a packet, where nothing more is to be learned of its flow.
+ * A raw socket and a listener have no such flow, a listener's clone not yet. */
+static __always_inline int settled(struct __sk_buff *skb, struct bpf_sock *sk, struct socket_state *s, int out,
+				   struct control c)
+{
+	struct flow *f;
+
+	if (s->listener)
+		return 0;
+	f = known(skb, sk, s, out);
+	if (!f || !(out ? f->settled_out : f->settled_in) || f->generation != c.generation ||
+	    c.seconds - f->reported >= update_seconds)
+		return 0;
+	if (out && f->unconnected)
+		s->asking = 0;
+	tally(f, skb->len, skb->gso_segs > 1 ? skb->gso_segs : 1, out);
+	return 1;
+}
+
 static __always_inline int handle(struct __sk_buff *skb, int out)
 {
 	struct bpf_sock *sk = skb->sk;
 	struct socket_state *s;
 	struct control c;
-	struct flow *f;
 
 	if (!sk)
+		return 1;
+	c = control();
+	s = bpf_sk_storage_get(&sockets, sk, 0, 0);
+	if (s && settled(skb, sk, s, out, c))
 		return 1;
 	sk = bpf_sk_fullsock(sk);
 	if (!sk)
@@ -323,8 +401,6 @@ static __always_inline int handle(struct __sk_buff *skb, int out)
 	if (!(sk->type == SOCK_STREAM && sk->protocol == IPPROTO_TCP) &&
 	    !(sk->type == SOCK_DGRAM && sk->protocol == IPPROTO_UDP))
 		return 1;
-	c = control();
-	s = bpf_sk_storage_get(&sockets, sk, 0, 0);
 	if (sk->state == TCP_LISTEN) {
 		listen_packet(skb, sk, s, out, c);
 		return 1;
@@ -340,13 +416,6 @@ static __always_inline int handle(struct __sk_buff *skb, int out)
 		s->asking = 0;
 		if (s->owner.tgid)
 			s->owner.attribution = OWNER_INHERITED;
-	} else {
-		f = &s->flow;
-		if ((out ? f->settled_out : f->settled_in) && f->generation == c.generation &&
-		    c.seconds - f->reported < update_seconds) {
-			tally(f, skb->len, skb->gso_segs > 1 ? skb->gso_segs : 1, out);
-			return 1;
-		}
 	}
 	slow(skb, sk, s, out, c);
 	return 1;

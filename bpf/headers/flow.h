@@ -35,7 +35,7 @@ static __always_inline __u8 outcome(const struct flow *f)
 	return OUTCOME_ATTEMPTED;
 }
 
-static __always_inline void emit_flow(__u8 kind, struct flow *f, const struct owner *o, __u32 netns)
+static __always_inline void emit_flow(__u8 kind, struct flow *f, const struct owner *o, __u32 netns, __u64 now)
 {
 	struct flow_event *e = bpf_ringbuf_reserve(&records, sizeof(*e), 0);
 
@@ -50,7 +50,7 @@ static __always_inline void emit_flow(__u8 kind, struct flow *f, const struct ow
 	e->direction = f->direction;
 	e->outcome = outcome(f);
 	e->netns = netns;
-	e->time = bpf_ktime_get_ns();
+	e->time = now;
 	e->first = f->first ? f->first : e->time;
 	e->cookie = f->cookie;
 	e->owner = *o;
@@ -78,7 +78,7 @@ static __always_inline void end_flow(struct socket_state *s)
 	struct flow *f = &s->flow;
 
 	if (f->opened || (f->asking && f->proto == IPPROTO_TCP))
-		emit_flow(RECORD_CLOSE, f, &s->owner, s->netns);
+		emit_flow(RECORD_CLOSE, f, &s->owner, s->netns, bpf_ktime_get_ns());
 	forget_flow(f);
 }
 
@@ -97,7 +97,7 @@ static __always_inline void end_asking(struct socket_state *s, __u64 cookie, str
 	f.socket = *t;
 	f.socket.remote = s->asked;
 	f.asked = s->asked;
-	emit_flow(RECORD_CLOSE, &f, &s->owner, s->netns);
+	emit_flow(RECORD_CLOSE, &f, &s->owner, s->netns, bpf_ktime_get_ns());
 }
 
 /* icmp_refused: the errors of icmp_err_convert (net/ipv4/icmp.c), without

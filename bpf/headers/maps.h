@@ -70,7 +70,8 @@ struct socket_state {
 	__u32 netns;
 	__u64 asking; /* the thread in that sendmsg, 0: none */
 	__u32 listener;
-	__u32 many; /* has unconnected flows */
+	__u32 many;   /* has unconnected flows */
+	__u64 cookie; /* where it has: what they are found by */
 };
 
 struct {

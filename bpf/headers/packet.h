@@ -9,6 +9,7 @@ volatile const __u32 budgets[CLASSES] = { 512, 4096, 16384, 65536, 0xffffffff };
 
 struct headers {
 	struct tuple tuple;
+	__u64 time;    /* of the packet */
 	__u32 payload; /* offset */
 	__u32 length;  /* of payload, on the wire */
 	__u32 packets; /* segments, where the skb holds several */
@@ -180,7 +181,7 @@ static __always_inline int copy_sized(struct __sk_buff *skb, struct flow *f, str
 	e->class = f->class;
 	e->length = skb->len;
 	e->netns = s->netns;
-	e->time = bpf_ktime_get_ns();
+	e->time = h->time;
 	e->cookie = f->cookie;
 	e->owner = s->owner;
 	e->remote = f->socket.remote;
