@@ -286,3 +286,15 @@ func (s *Store) SaveCoverage(ctx context.Context, agent, document string) error 
 	}
 	return nil
 }
+
+// CountRemoved counts entries of a kind, received in a time, whose documents went
+// with age.
+func (s *Store) CountRemoved(ctx context.Context, kind string, from, to time.Time) (int, error) {
+	var n int
+	err := s.read.QueryRowContext(ctx, s.dialect.bind("SELECT COUNT(*) FROM record_entries WHERE kind = ? AND received >= ? AND received < ? AND removed > 0"),
+		kind, micros(from), micros(to)).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("count record: %w", err)
+	}
+	return n, nil
+}
