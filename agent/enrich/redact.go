@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // redacted stands for a secret.
@@ -22,7 +23,8 @@ var secretNames = []string{"pass", "pw", "auth", "sig", "key", "pin", "passin", 
 var harmlessEnds = []string{"file", "path", "dir", "url", "uri", "type", "prompt", "policy", "length", "store", "id", "name", "env", "ttl", "expiry", "stdin"}
 
 // toolFlags are short flags that carry a secret with one tool and something else
-// with others. A trailing "*" also takes the value joined to the flag.
+// with others. A trailing "*" also takes the value joined to the flag, and the
+// flag at the end of several that share a dash.
 var toolFlags = map[string][]string{
 	"mysql": {"-p*only"}, "mysqldump": {"-p*only"}, "mysqladmin": {"-p*only"}, "mariadb": {"-p*only"}, "mariadb-dump": {"-p*only"},
 	"sshpass": {"-p*"}, "redis-cli": {"-a*"}, "ldapsearch": {"-w*"}, "ldapmodify": {"-w*"}, "ldapadd": {"-w*"}, "ldapwhoami": {"-w*"},
@@ -87,12 +89,23 @@ func flagOf(arg string, flags []string) (secret bool, keep string, joined bool) 
 			return true, "", false
 		case glued && strings.HasPrefix(arg, flag) && len(arg) > len(flag) && !strings.HasPrefix(arg, "--"):
 			return true, flag, true
+		case glued && !only && sharesDash(arg, flag):
+			return true, "", false
 		}
 	}
 	if !strings.HasPrefix(arg, "-") || strings.ContainsAny(arg, " =:") {
 		return false, "", false
 	}
 	return secretName(strings.TrimLeft(arg, "-")) && len(arg) > 2, "", false
+}
+
+// sharesDash says whether arg is several one-letter flags of which flag is the
+// last, and so the only one that takes the next argument: curl -sSu.
+func sharesDash(arg, flag string) bool {
+	if len(flag) != 2 || flag[0] != '-' || len(arg) < 3 || arg[0] != '-' || arg[len(arg)-1] != flag[1] {
+		return false
+	}
+	return !strings.ContainsFunc(arg[1:], func(r rune) bool { return !unicode.IsLetter(r) })
 }
 
 // secretName says whether a name is that of a secret.
