@@ -15,16 +15,23 @@ func labShadowRDP(l *lab) expectation {
 }
 
 func labShadowNLA(l *lab, port uint16) expectation {
-	l.shadowServer(l.remote.String(), port, l.nla()...)
+	l.shadowServer(l.remote.String(), port, l.nla("not-a-secret")...)
 	l.freeRDP(l.remote.String(), port, "nla")
 	return expectation{protocol: "rdp", client: "xfreerdp", server: "freerdp-shadow-cli", port: port, transport: rules.TCP}
 }
 
+// labShadowWrongPassword: the server takes another password than the client has.
+func labShadowWrongPassword(l *lab) expectation {
+	l.shadowServer(l.remote.String(), 3389, l.nla("another")...)
+	l.freeRDP(l.remote.String(), 3389, "nla")
+	return expectation{protocol: "rdp", client: "xfreerdp", server: "freerdp-shadow-cli", port: 3389, transport: rules.TCP}
+}
+
 // nla is network level authentication against a file of one user, whose password
 // is kept as NTLM has it: MD4 of UTF-16 ([MS-NLMP] section 3.3.1).
-func (l *lab) nla() []string {
+func (l *lab) nla(password string) []string {
 	l.t.Helper()
-	l.write("password", strings.Join(strings.Split("not-a-secret", ""), "\x00")+"\x00")
+	l.write("password", strings.Join(strings.Split(password, ""), "\x00")+"\x00")
 	out := l.run("openssl", "dgst", "-md4", "-provider", "legacy", "-provider", "default", "-r", "password")
 	sum, _, _ := strings.Cut(out, " ")
 	return []string{"+auth", "+sec-nla", "-sec-tls", "-sec-rdp", "/sam-file:" + l.write("sam", "lab:::"+sum+":::\n")}
@@ -35,7 +42,7 @@ func (l *lab) nla() []string {
 func labRDPInStunnel(l *lab) expectation {
 	cert, key := l.certificate("www.example")
 	stunnel := testenv.Tool(l.t, "stunnel4")
-	l.shadowServer("127.0.0.1", 3389, l.nla()...)
+	l.shadowServer("127.0.0.1", 3389, l.nla("not-a-secret")...)
 	l.start(l.server, nil, stunnel, l.write("s.conf", fmt.Sprintf("foreground=yes\npid=\n[rdp]\naccept=%s\nconnect=127.0.0.1:3389\ncert=%s\nkey=%s\n",
 		addr(l.remote, 443), cert, key))).listens(l.server, "t", 443)
 	l.start(l.client, nil, stunnel, l.write("c.conf", fmt.Sprintf("foreground=yes\npid=\n[rdp]\nclient=yes\naccept=127.0.0.1:13389\nconnect=%s\nsni=www.example\n",

@@ -1,9 +1,11 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"testing"
 
+	"sallyport/agent/testenv"
 	"sallyport/rules"
 )
 
@@ -21,11 +23,13 @@ var labPeers = []struct {
 	{"FreeRDP shadow, RDP security", labShadowRDP},
 	{"FreeRDP shadow, NLA", func(l *lab) expectation { return labShadowNLA(l, 3389) }},
 	{"FreeRDP shadow, NLA on another port", func(l *lab) expectation { return labShadowNLA(l, 8443) }},
+	{"FreeRDP shadow, NLA with a wrong password", labShadowWrongPassword},
 	{"RDP inside stunnel", labRDPInStunnel},
 	{"TigerVNC", func(l *lab) expectation { return labVNC(l, 5900) }},
 	{"SoftEther, eight connections", func(l *lab) expectation { return labSoftEther(l, 443, 8, false) }},
 	{"SoftEther, UDP acceleration", func(l *lab) expectation { return labSoftEther(l, 443, 1, true) }},
 	{"SoftEther on another port", func(l *lab) expectation { return labSoftEther(l, 8443, 1, false) }},
+	{"SoftEther over DNS", labSoftEtherDNS},
 	{"OpenVPN, tls-auth", func(l *lab) expectation { return labOpenVPN(l, "udp", "tls-auth") }},
 	{"OpenVPN, tls-crypt", func(l *lab) expectation { return labOpenVPN(l, "udp", "tls-crypt") }},
 	{"OpenVPN, tls-crypt over TCP", func(l *lab) expectation { return labOpenVPN(l, "tcp", "tls-crypt") }},
@@ -65,4 +69,19 @@ func labSoftEther(l *lab, port uint16, connections int, direct bool) expectation
 	l.traffic("192.168.30.1")
 	// The server's NAT needs no device, so that its end is for the client to show.
 	return expectation{protocol: "softether", client: "vpnclient", source: "host", transport: rules.TCP}
+}
+
+// labSoftEtherDNS: where nothing else comes through, SoftEther speaks to the
+// server's UDP port 53.
+func labSoftEtherDNS(l *lab) expectation {
+	vpn := newSoftEther(l, 443)
+	vpn.manage(true, "VpnOverIcmpDnsEnable", "/ICMP:no", "/DNS:yes")
+	vpn.startClient("vpnclient")
+	testenv.Tool(l.t, "nft")
+	l.client.Run(l.t, "nft", fmt.Sprintf(`add table inet lab; add chain inet lab out { type filter hook output priority 0; };
+add rule inet lab out ip daddr %[1]s tcp dport 443 drop; add rule inet lab out ip daddr %[1]s meta l4proto icmp drop;
+add rule inet lab out ip daddr %[1]s udp dport { 5004, 40000-44999 } drop`, l.remote))
+	vpn.connect(1, false)
+	l.traffic("192.168.30.1")
+	return expectation{protocol: "softether", client: "vpnclient", port: 53, transport: rules.UDP}
 }
