@@ -70,10 +70,8 @@ func (r *Runner) schedule(ctx context.Context, s *scheduled) {
 	if err != nil {
 		r.logger.Warn("what came of a feed before is not known; it is fetched anew", "feed", s.Name, "error", err)
 	}
-	// A restart does not ask again before it is time, unless the interval has been
-	// shortened since.
-	wait := min(time.Until(o.Next), s.Every)
-	if wait < 0 {
+	wait := time.Until(due(o, s.Every))
+	if wait <= 0 {
 		wait = rand.N(min(firstWait, s.Every))
 	}
 	for {
@@ -81,6 +79,11 @@ func (r *Runner) schedule(ctx context.Context, s *scheduled) {
 		case <-ctx.Done():
 			return
 		case <-time.After(wait):
+		}
+		// It may have been fetched by hand meanwhile.
+		if o, err := r.dir.outcome(s.Source); err == nil && time.Until(due(o, s.Every)) > 0 {
+			wait = time.Until(due(o, s.Every))
+			continue
 		}
 		o, err := r.fetch(ctx, s, false)
 		if ctx.Err() != nil {
@@ -93,6 +96,15 @@ func (r *Runner) schedule(ctx context.Context, s *scheduled) {
 		}
 		wait = time.Until(o.Next)
 	}
+}
+
+// due is when a source is to be fetched again: a restart does not bring it
+// forward, but an interval that has been shortened since does.
+func due(o Outcome, every time.Duration) time.Time {
+	if latest := o.Tried.Add(every + every/10); latest.Before(o.Next) {
+		return latest
+	}
+	return o.Next
 }
 
 // ErrNoSource means that no source has the name.
