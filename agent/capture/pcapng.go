@@ -207,7 +207,9 @@ func (p *pcapng) enhanced(body []byte, f *Frame, old bool) error {
 	}
 	n := &p.interfaces[id]
 	stamp := uint64(p.uint32(body[4:]))<<32 | uint64(p.uint32(body[8:]))
-	f.Time = n.time(stamp)
+	if seconds := int64(stamp/n.unit) + n.offset; seconds >= firstSecond && seconds <= lastSecond {
+		f.Time = n.time(stamp) // else that of the packet before
+	}
 	f.Link, f.Data, f.Length = n.link, body[20:20+size], int(min(max(length, size), 1<<30))
 	return nil
 }
@@ -226,6 +228,12 @@ func (p *pcapng) simple(body []byte, f *Frame) error {
 	f.Link, f.Data, f.Length = n.link, body[4:4+size], int(min(length, 1<<30))
 	return nil
 }
+
+// The years 1 to 9999: RFC 3339, and so every finding, has no others.
+const (
+	firstSecond = -62135596800
+	lastSecond  = 253402300799
+)
 
 func (n *networkInterface) time(stamp uint64) time.Time {
 	if n.unit == 1e6 {

@@ -173,6 +173,24 @@ func TestReadPcapng(t *testing.T) {
 	}
 }
 
+// TestReadTimeBeyondTheCalendar gives a packet whose time no document can hold
+// the time of the one before.
+func TestReadTimeBeyondTheCalendar(t *testing.T) {
+	le := binary.LittleEndian
+	seconds := append(le.AppendUint16(le.AppendUint16(nil, optionResolution), 1), 0, 0, 0, 0)
+	before := append(le.AppendUint64(le.AppendUint16(le.AppendUint16(nil, optionOffset), 8), 1<<63), seconds...)
+	got, err := readAll("x", join(section(le), describe(le, 1, seconds...), describe(le, 1, before...),
+		enhanced(le, 0, 5, "a"), enhanced(le, 0, 1<<63-1, "b"), enhanced(le, 1, 0, "c"), enhanced(le, 0, lastSecond, "d")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []read{{"1970-01-01T00:00:05Z", 1, "a", 1}, {"1970-01-01T00:00:05Z", 1, "b", 1},
+		{"1970-01-01T00:00:05Z", 1, "c", 1}, {"9999-12-31T23:59:59Z", 1, "d", 1}}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestReadBroken(t *testing.T) {
 	le := binary.LittleEndian
 	whole := pcapFile(le, magicMicro, 1, 7, "ab", "cd")
