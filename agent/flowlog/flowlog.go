@@ -38,8 +38,9 @@ type Log struct {
 
 	mu      sync.Mutex
 	file    *os.File
-	buffer  *bufio.Writer
+	buffer  *bufio.Writer // nil: the file could not be opened
 	size    int64
+	waiting uint64 // lines in buffer
 	dropped uint64
 }
 
@@ -74,28 +75,57 @@ func (l *Log) Write(o *rules.Observation) {
 	line, err := json.Marshal(o)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err != nil || l.buffer == nil {
+	if err != nil || l.ready(int64(len(line))) != nil {
 		l.dropped++
 		return
 	}
-	if l.size+int64(len(line)) > l.cfg.MaxBytes {
-		if err := l.rotate(); err != nil {
-			l.dropped++
-			return
-		}
-	}
+	before := l.buffer.Buffered()
 	n, err := l.buffer.Write(append(line, '\n'))
+	if l.buffer.Buffered() < before+n { // what was there has left
+		l.waiting = 0
+	}
+	l.waiting++
 	l.size += int64(n)
 	if err != nil {
-		l.dropped++
-		l.buffer.Reset(l.file) // a write error is sticky; the next line tries again
+		l.discard()
 	}
 }
 
+// ready sees that a file is open and has room for n bytes. One that could not be
+// opened is tried again with every flow.
+func (l *Log) ready(n int64) error {
+	if l.buffer == nil {
+		if err := l.open(); err != nil {
+			return err
+		}
+	}
+	if l.size+n <= l.cfg.MaxBytes {
+		return nil
+	}
+	return l.rotate()
+}
+
 func (l *Log) rotate() error {
-	err := errors.Join(l.buffer.Flush(), l.file.Close(), os.Rename(l.cfg.Path, l.cfg.Path+".1"))
+	err := errors.Join(l.flush(), l.file.Close(), os.Rename(l.cfg.Path, l.cfg.Path+".1"))
 	l.buffer = nil
 	return errors.Join(err, l.open())
+}
+
+// flush writes out what waits; what cannot be written is counted.
+func (l *Log) flush() error {
+	err := l.buffer.Flush()
+	if err != nil {
+		l.discard()
+	}
+	l.waiting = 0
+	return err
+}
+
+// discard gives up what waits: an error of the writer stays until then.
+func (l *Log) discard() {
+	l.dropped += l.waiting
+	l.waiting = 0
+	l.buffer.Reset(l.file)
 }
 
 // Flush writes out what waits in memory.
@@ -108,7 +138,7 @@ func (l *Log) Flush() error {
 	if l.buffer == nil {
 		return nil
 	}
-	return l.buffer.Flush()
+	return l.flush()
 }
 
 // Dropped is how many flows could not be written.
@@ -126,9 +156,12 @@ func (l *Log) Close() error {
 	if l == nil {
 		return nil
 	}
-	err := l.Flush()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.buffer == nil {
+		return nil
+	}
+	err := l.flush()
 	l.buffer = nil
 	return errors.Join(err, l.file.Close())
 }

@@ -82,3 +82,52 @@ func TestWithoutPathNothing(t *testing.T) {
 		t.Errorf("close: %v", err)
 	}
 }
+
+// TestFolderThatGoesAndComesBack counts what cannot be written, and writes again
+// once it can.
+func TestFolderThatGoesAndComesBack(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "log")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "flows.jsonl")
+	l, err := Open(Config{Path: path, MaxBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	o := rules.Observation{Query: string(make([]byte, 500))}
+	for l.Dropped() < 2 { // the rotation fails, and so does opening
+		l.Write(&o)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	before := l.Dropped()
+	l.Write(&o)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(lines(t, path)); n != 1 || l.Dropped() != before {
+		t.Errorf("%d flows in the log, %d dropped since, want 1 and 0", n, l.Dropped()-before)
+	}
+}
+
+// TestFullDisk counts every line that the disk does not take.
+func TestFullDisk(t *testing.T) {
+	l, err := Open(Config{Path: "/dev/full", MaxBytes: 1 << 40}) // never rotated: it is everybody's
+	if err != nil {
+		t.Fatal(err)
+	}
+	const flows = 300
+	o := rules.Observation{Query: string(make([]byte, 500))}
+	for range flows {
+		l.Write(&o)
+	}
+	l.Close() // what still waits cannot be written either
+	if l.Dropped() != flows {
+		t.Errorf("%d dropped, want %d", l.Dropped(), flows)
+	}
+}
