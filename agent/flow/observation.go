@@ -7,7 +7,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
+	"strings"
 
 	"sallyport/agent/protocol"
 	"sallyport/rules"
@@ -109,10 +111,14 @@ func (f *Flow) asked(o *rules.Observation) {
 	}
 }
 
+// names gives the names that the flow shows of itself, in one spelling. They are
+// of this flow alone: another to the same address may be for another host.
 func (f *Flow) names(o *rules.Observation) {
 	add := func(name, source string) {
-		if name != "" {
-			o.Names = append(o.Names, rules.Name{Name: name, Source: source, At: f.First.UTC()})
+		name = strings.ToLower(strings.TrimSuffix(name, "."))
+		n := rules.Name{Name: name, Source: source, At: f.First.UTC()}
+		if name != "" && !slices.Contains(o.Names, n) {
+			o.Names = append(o.Names, n)
 		}
 	}
 	if t := f.Facts.TLS; t != nil {

@@ -1,6 +1,6 @@
 // Package naming knows the names of remote addresses: those that DNS answers
-// bound to them, for as long as the answer says and a little longer, and those a
-// flow shows of itself.
+// bound to them, for as long as the answer says and a little longer. What a flow
+// shows of itself belongs to that flow alone: package flow names it.
 package naming
 
 import (

@@ -3,14 +3,11 @@ package naming
 import (
 	"fmt"
 	"net/netip"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/net/dns/dnsmessage"
-
-	"sallyport/rules"
 )
 
 var at = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -164,21 +161,6 @@ func TestTableIsBounded(t *testing.T) {
 	}
 	if got := names(table, 1, "192.0.2.200", at); len(got) != maxNames || got[0] != "n39.example" {
 		t.Errorf("%d names, first %v", len(got), got)
-	}
-}
-
-func TestFlowNames(t *testing.T) {
-	got := FlowNames(&rules.TLSFacts{SNI: "A.example.", Certificates: []rules.CertificateFact{{Names: []string{"*.example", "a.example", "a.example"}}}},
-		true, &rules.Hidden{Host: "behind.example", By: "socks5"}, at)
-	var out []string
-	for _, n := range got {
-		out = append(out, n.Source+" "+n.Name)
-	}
-	if diff := cmp.Diff("socks behind.example, quic_sni a.example, certificate *.example, certificate a.example", strings.Join(out, ", ")); diff != "" {
-		t.Error(diff)
-	}
-	if FlowNames(nil, false, nil, at) != nil {
-		t.Error("names out of nothing")
 	}
 }
 
