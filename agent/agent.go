@@ -131,7 +131,7 @@ func (a *Agent) open() (closeAll func() error, err error) {
 			err = errors.Join(err, closeAll())
 		}
 	}()
-	l, err := loadRules(a.cfg, a.version)
+	l, err := startRules(a.cfg, a.version)
 	if err != nil {
 		return closeAll, err
 	}

@@ -147,6 +147,45 @@ func TestPacksThatCannotBeVerifiedAreRefused(t *testing.T) {
 	}
 }
 
+// TestCollectorsPacksDoNotKeepTheAgentFromStarting holds that what came over the
+// network is left out where what an operator named would be an error.
+func TestCollectorsPacksDoNotKeepTheAgentFromStarting(t *testing.T) {
+	a, other := newAuthority(t), newAuthority(t)
+	tests := []struct {
+		name  string
+		write func(path string)
+	}{
+		{"another root", func(path string) { writePack(t, path, content("local", 1, "192.0.2.9"), &other.local) }},
+		{"damaged", func(path string) { _ = os.WriteFile(path, []byte("pack"), 0o600) }},
+		{"a detection that ships by now", func(path string) {
+			shipped, err := os.ReadFile("../rules/detections/attributed_contact.yml")
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := content("local", 1, "192.0.2.9")
+			c.Detections = map[string][]byte{"mine.yml": shipped}
+			writePack(t, path, c, &a.local)
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := packConfig(t, a)
+			cfg.Rules.Packs, cfg.Rules.Shipped, cfg.Rules.Fetch.Enabled = nil, true, true
+			if err := os.MkdirAll(filepath.Join(cfg.StateDir, fetchedDir), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			tt.write(filepath.Join(cfg.StateDir, fetchedDir, "local.pack"))
+			l, err := startRules(cfg, "test")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := l.standing.complaints(time.Now()); len(d) != 1 || !strings.Contains(d[0], "not in force") || len(l.set.PackNames()) != 1 {
+				t.Errorf("complaints %q, in force %q", d, l.set.PackNames())
+			}
+		})
+	}
+}
+
 func TestNewestPackOfANameIsInForce(t *testing.T) {
 	a := newAuthority(t)
 	cfg := packConfig(t, a)

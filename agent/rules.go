@@ -65,6 +65,23 @@ func loadRules(cfg Config, version string) (*loaded, error) {
 	return compile(cfg.Rules, ps, cfg.Enrich.GeoIP.ASN, rules.AgentInfo{Name: cfg.Host, Version: version})
 }
 
+// startRules is loadRules for an agent that starts. A pack of the collector that
+// fitted beside an older version of this program, and does not fit any more, must
+// not keep the agent from starting: it is left out and told of.
+func startRules(cfg Config, version string) (*loaded, error) {
+	l, err := loadRules(cfg, version)
+	if !cfg.Rules.Fetch.Enabled || !errors.Is(err, pack.ErrLocalChanges) {
+		return l, err
+	}
+	cfg.Rules.Fetch.Enabled = false
+	without, still := loadRules(cfg, version)
+	if still != nil {
+		return nil, err
+	}
+	without.standing.problems = append(without.standing.problems, notInForce+err.Error())
+	return without, nil
+}
+
 // compile makes of packs and files what observations are judged by.
 func compile(c RulesConfig, ps *packs, asnDatabase string, agent rules.AgentInfo) (*loaded, error) {
 	out := &loaded{seen: ps.seen}
@@ -166,7 +183,7 @@ func loadDetections(c RulesConfig, ps *packs) ([]*rules.SigmaRule, error) {
 		}
 		for _, r := range list {
 			if other, twice := from[r.ID]; twice {
-				return nil, fmt.Errorf("pack %s: detection %s (%s) is in %s already: give it an id of its own", p.Ref(), r.ID, r.Title, other)
+				return nil, fmt.Errorf("pack %s: %w: detection %s (%s) is in %s already: give it an id of its own", p.Ref(), pack.ErrLocalChanges, r.ID, r.Title, other)
 			}
 			from[r.ID] = "pack " + p.Ref().String()
 		}

@@ -68,6 +68,16 @@ func describePack(w io.Writer, p *pack.Pack) error {
 	}
 	fmt.Fprintf(w, "%s: %d entities, %d detections, signed by the %s key %s, digest %s\n",
 		plain(p.Ref().String()), len(entities), len(rules), p.Role, p.KeyID, p.Digest)
+	allow, approved, err := p.Policies()
+	if err != nil {
+		return err
+	}
+	if allow != nil {
+		fmt.Fprintf(w, "%d entries of an allow-list\n", len(allow.Allow))
+	}
+	if approved != nil {
+		fmt.Fprintf(w, "%d approved tools\n", len(approved.Approved))
+	}
 	if reason, stale := p.Stale(time.Now()); stale {
 		fmt.Fprintf(w, "stale: %s\n", plain(reason))
 	}

@@ -42,6 +42,9 @@ func Diff(a, b *Pack) (*Difference, error) {
 	if err := d.detections(a, b); err != nil {
 		return nil, err
 	}
+	if err := d.policies(a, b); err != nil {
+		return nil, err
+	}
 	if !bytes.Equal(a.files["asn.json"], b.files["asn.json"]) {
 		d.say("the prefixes of autonomous systems changed")
 	}
@@ -233,6 +236,60 @@ func (d *Difference) detections(a, b *Pack) error {
 		}
 	}
 	return nil
+}
+
+// policies says what is silenced anew, and no longer.
+func (d *Difference) policies(a, b *Pack) error {
+	old, err := silenced(a)
+	if err != nil {
+		return err
+	}
+	now, err := silenced(b)
+	if err != nil {
+		return err
+	}
+	for _, entry := range bothKeys(old, now) {
+		switch {
+		case !old[entry]:
+			d.say("silences from now on: %s", entry)
+		case !now[entry]:
+			d.say("no longer silences: %s", entry)
+		}
+	}
+	return nil
+}
+
+// silenced puts every entry of the policies in words.
+func silenced(p *Pack) (map[string]bool, error) {
+	allow, approved, err := p.Policies()
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]bool{}
+	if allow != nil {
+		for _, e := range allow.Allow {
+			out[entryWords("allow-list", e.Exception, "value", e.Value, "entity", e.Entity, "executable", e.Executable, "host", e.Host)] = true
+		}
+	}
+	if approved != nil {
+		for _, e := range approved.Approved {
+			out[entryWords("approved tool", e.Exception, "product", e.Product, "endpoint", e.Endpoint, "owner", e.Owner, "user", e.User)] = true
+		}
+	}
+	return out, nil
+}
+
+// entryWords names what is set of an entry; pairs are a word and its value.
+func entryWords(kind string, e rules.Exception, pairs ...string) string {
+	var b strings.Builder
+	b.WriteString(kind)
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			fmt.Fprintf(&b, ", %s %s", pairs[i], pairs[i+1])
+		}
+	}
+	fmt.Fprintf(&b, " (%s; %s, until %s)", e.Reason, e.Author, e.Until)
+	return b.String()
 }
 
 func detectionsByID(p *Pack) (map[string]*rules.SigmaRule, error) {

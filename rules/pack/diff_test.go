@@ -18,6 +18,7 @@ func TestDiff(t *testing.T) {
 	one.Aliases = []rules.Alias{{Name: "Uno", Confidence: rules.ConfidenceLow, Sources: []string{"s"}}}
 	c.Entities = []rules.Entity{one, entity("three", "203.0.113.1")}
 	c.Detections, c.ASN = nil, nil
+	c.Allow = []byte("allow: [{value: 192.0.2.1, host: \"db-*\", reason: ours, author: me, until: \"2027-01-01\"}]")
 	b := mustOpen(t, build(t, c, vendor(t)), rootTrust)
 	d, err := Diff(a, b)
 	if err != nil {
@@ -33,6 +34,7 @@ func TestDiff(t *testing.T) {
 		"new entity THREE, with 1 indicators",
 		"entity TWO is gone, with 1 indicators",
 		`detection "D" is gone`,
+		"silences from now on: allow-list, value 192.0.2.1, host db-* (ours; me, until 2027-01-01)",
 		"the prefixes of autonomous systems changed",
 	}
 	if diff := cmp.Diff(d.Words, want); diff != "" {
