@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv(childEnv); path != "" {
 		os.Exit(child(path))
 	}
+	if path := os.Getenv(natsEnv); path != "" {
+		os.Exit(natsChild(path))
+	}
 	os.Exit(m.Run())
 }
 
@@ -44,15 +47,22 @@ type process struct {
 	agents string // address
 }
 
-func startProcess(t *testing.T, configFile string) *process {
+// again has the test binary run as something else, with the file at path.
+func again(t *testing.T, env, path string) *exec.Cmd {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{cmd: exec.Command(exe)}
-	p.cmd.Env = append(os.Environ(), childEnv+"="+configFile)
-	p.cmd.Stderr = testLog{t}
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), env+"="+path)
+	cmd.Stderr = testLog{t}
+	return cmd
+}
+
+func startProcess(t *testing.T, configFile string) *process {
+	t.Helper()
+	p := &process{cmd: again(t, childEnv, configFile)}
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

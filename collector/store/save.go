@@ -43,12 +43,12 @@ ON CONFLICT (name) DO UPDATE SET findings = agents.findings + excluded.findings,
 // stream may deliver an entry any number of times. Rows are taken in one order,
 // so that two collectors cannot wait for each other.
 func (s *Store) Save(ctx context.Context, batch []stream.Entry) error {
-	batch = slices.Clone(batch)
-	slices.SortStableFunc(batch, func(a, b stream.Entry) int { return cmp.Or(cmp.Compare(a.Agent, b.Agent), cmp.Compare(a.ID, b.ID)) })
+	sorted := slices.Clone(batch)
+	slices.SortStableFunc(sorted, func(a, b stream.Entry) int { return cmp.Or(cmp.Compare(a.Agent, b.Agent), cmp.Compare(a.ID, b.ID)) })
 	return s.tx(ctx, func(tx *sql.Tx) error {
 		b := saver{ctx: ctx, tx: tx, dialect: s.dialect, statements: map[string]*sql.Stmt{}, came: map[string][]int64{}}
-		for i := range batch {
-			if err := b.entry(&batch[i]); err != nil {
+		for i := range sorted {
+			if err := b.entry(&sorted[i]); err != nil {
 				return err
 			}
 		}

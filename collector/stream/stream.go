@@ -61,7 +61,7 @@ func (s *Stream) open(ctx context.Context) error {
 		s.close()
 		return err
 	}
-	js, err := jetstream.New(s.conn, jetstream.WithPublishAsyncMaxPending(maxInFlight))
+	js, err := jetstream.New(s.conn, jetstream.WithPublishAsyncMaxPending(maxInFlight), jetstream.WithPublishAsyncTimeout(s.cfg.AppendTimeout))
 	if err != nil {
 		s.close()
 		return fmt.Errorf("use stream: %w", err)
@@ -204,17 +204,27 @@ func (s *Stream) publish(ctx context.Context, entries []Entry) error {
 
 // Ready says whether the stream takes entries.
 func (s *Stream) Ready() error {
+	if s.cfg.URL != "" {
+		return s.connected()
+	}
 	if s.broken.Load() {
 		return fmt.Errorf("%w: it is being reopened", ErrUnavailable)
 	}
 	return s.room()
 }
 
+// connected says whether a server of the cluster is reached.
+func (s *Stream) connected() error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.conn == nil || !s.conn.IsConnected() {
+		return fmt.Errorf("%w: no server of %s is reached", ErrUnavailable, s.cfg.URL)
+	}
+	return nil
+}
+
 // room says whether the embedded stream's file system has room.
 func (s *Stream) room() error {
-	if s.cfg.URL != "" {
-		return nil
-	}
 	n, err := free(s.folder)
 	if err != nil {
 		return err
@@ -230,12 +240,13 @@ func (s *Stream) room() error {
 const errorFull jetstream.ErrorCode = 10077
 
 // failed has Run do at once what helps: trim a full stream, reopen a broken one.
-// A sender that hung up proves nothing.
+// A sender that hung up proves nothing, and a cluster mends itself.
 func (s *Stream) failed(ctx context.Context, err error) {
 	var api *jetstream.APIError
 	switch {
 	case errors.As(err, &api) && api.ErrorCode == errorFull:
 		signal(s.trimNow)
+	case s.cfg.URL != "":
 	case ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded):
 		s.broken.Store(true)
 		signal(s.kick)

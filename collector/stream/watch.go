@@ -60,20 +60,20 @@ func (s *Stream) tidy(ctx context.Context) {
 }
 
 func (s *Stream) healthy() bool {
+	if s.cfg.URL != "" {
+		return true // the client reconnects by itself
+	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.conn == nil || s.broken.Load() {
+	if s.conn == nil || s.server == nil || s.broken.Load() {
 		return false
 	}
-	return s.server == nil || s.server.JetStreamEnabled()
+	return s.server.JetStreamEnabled()
 }
 
 // recover makes the stream take entries again, when there is room.
 func (s *Stream) recover(ctx context.Context) error {
 	s.broken.Store(true)
-	if s.cfg.URL != "" {
-		return s.probe(ctx)
-	}
 	if err := s.room(); err != nil {
 		return err
 	}
@@ -85,16 +85,6 @@ func (s *Stream) recover(ctx context.Context) error {
 	}
 	s.restarts.Add(1)
 	s.logger.Info("stream reopened")
-	return nil
-}
-
-// probe asks a cluster whether the stream is there; the client reconnects by
-// itself.
-func (s *Stream) probe(ctx context.Context) error {
-	if err := s.trim(ctx); err != nil {
-		return err
-	}
-	s.broken.Store(false)
 	return nil
 }
 

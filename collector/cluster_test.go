@@ -1,0 +1,210 @@
+package collector
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"sallyport/collector/store"
+	"sallyport/collector/store/postgrestest"
+	"sallyport/rules"
+)
+
+// member is one collector of a cluster, in a process of its own.
+type member struct {
+	*process
+	site       *site
+	file       string
+	exportPath string
+}
+
+// startMembers starts collectors that are one.
+func startMembers(t *testing.T, c *natsCluster, n int) []*member {
+	t.Helper()
+	postgres, ca := postgrestest.Start(t), filepath.Join(t.TempDir(), "ca")
+	var list []*member
+	for i := range n {
+		cfg := testConfig(t)
+		cfg.Stream, cfg.Store.Postgres, cfg.Identity.Folder = c.cfg, postgres, ca
+		m := &member{site: &site{cfg: cfg}, exportPath: filepath.Join(t.TempDir(), "out.jsonl")}
+		text, err := yaml.Marshal(map[string]any{
+			"state_dir": cfg.State, "url": cfg.URL,
+			"listen":   map[string]any{"agents": "127.0.0.1:0", "people": "127.0.0.1:0", "health": "127.0.0.1:0"},
+			"identity": map[string]any{"folder": ca},
+			"store":    map[string]any{"postgres": postgres},
+			"stream": map[string]any{
+				"url": c.cfg.URL, "credentials": c.cfg.Credentials, "ca": c.cfg.CA, "certificate": c.cfg.Certificate, "key": c.cfg.Key,
+				"replicas": c.cfg.Replicas, "append_timeout": "3s",
+			},
+			"exporters": []any{map[string]any{"name": "file", "type": "file", "settings": map[string]any{"path": m.exportPath}}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.file = filepath.Join(t.TempDir(), "collector.yaml")
+		write(t, m.file, text)
+		if i == 0 { // once for all of them
+			if _, err := Init(t.Context(), cfg); err != nil {
+				t.Fatal(err)
+			}
+		}
+		m.process = startProcess(t, m.file)
+		list = append(list, m)
+	}
+	return list
+}
+
+// sender sends batches without end; what was not acknowledged it sends again.
+type sender struct {
+	agent        *agent
+	acknowledged atomic.Int64
+	retries      atomic.Int64
+}
+
+func (s *sender) run(t *testing.T, stop <-chan struct{}) {
+	const batch = 10
+	for seq := uint64(1); ; seq += batch {
+		var lines []rules.Envelope
+		for n := seq; n < seq+batch; n++ {
+			lines = append(lines, s.agent.envelope("e", n, s.agent.finding(fmt.Sprintf("%s-f%d", s.agent.name, n-n%3), 1+n%3)))
+		}
+		for !s.once(t, lines) { // even after stop: what was sent may be in
+			s.retries.Add(1)
+			time.Sleep(100 * time.Millisecond)
+		}
+		s.acknowledged.Add(batch)
+		select {
+		case <-stop:
+			return
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func (s *sender) once(t *testing.T, lines []rules.Envelope) bool {
+	status, body, err := s.agent.send(lines)
+	if err != nil || status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
+		return false
+	}
+	var receipt rules.Receipt
+	if status != http.StatusOK || json.Unmarshal(body, &receipt) != nil || receipt.Accepted != len(lines) {
+		t.Errorf("answer %d %s", status, body)
+	}
+	return true
+}
+
+// TestSeveralCollectorsAreOne kills each process of a cluster in turn while
+// agents send. Service goes on without it, every acknowledged revision arrives,
+// and none is counted twice.
+func TestSeveralCollectorsAreOne(t *testing.T) {
+	if testing.Short() {
+		t.Skip("three NATS servers and PostgreSQL")
+	}
+	const agents, step = 3, 60
+	cluster := startNATS(t)
+	cluster.whole(t)
+	members := startMembers(t, cluster, 2)
+	balancer := startBalancer(t, members[0].agents, members[1].agents)
+	token := members[0].site.token(t)
+	var senders []*sender
+	for i := range agents {
+		senders = append(senders, &sender{agent: newAgent(t, balancer.address(), token, fmt.Sprintf("web-%d", i))})
+	}
+	stop, running := make(chan struct{}), sync.WaitGroup{}
+	for _, s := range senders {
+		running.Go(func() { s.run(t, stop) })
+	}
+	acknowledged := func() (n int64) {
+		for _, s := range senders {
+			n += s.acknowledged.Load()
+		}
+		return n
+	}
+	goesOn := func(what string) {
+		t.Helper()
+		target := acknowledged() + step
+		eventually(t, "findings taken "+what, func() bool { return acknowledged() >= target })
+	}
+	goesOn("at first")
+	for i := range cluster.procs {
+		cluster.kill(i)
+		goesOn(fmt.Sprintf("without NATS server %d", i))
+		cluster.start(t, i)
+		cluster.whole(t) // two of three must be there for the third to be missed
+	}
+	for i, m := range members {
+		m.kill()
+		goesOn(fmt.Sprintf("without collector %d", i))
+		m.process = startProcess(t, m.file)
+		balancer.set(i, m.agents)
+		goesOn(fmt.Sprintf("with collector %d again", i))
+	}
+	close(stop)
+	running.Wait()
+
+	want := acknowledged()
+	eventually(t, "every acknowledged revision in the store", func() bool { return members[0].site.counts(t).Revisions >= want })
+	if got := members[0].site.counts(t).Revisions; got != want {
+		t.Errorf("%d revisions in the store, %d acknowledged and no other sent", got, want)
+	}
+	checkAgents(t, members[0].site.cfg, senders)
+	ids := map[string]bool{}
+	eventually(t, "every revision in one of the exported files", func() bool {
+		for _, m := range members {
+			for _, id := range exported(t, m.exportPath) {
+				ids[id] = true
+			}
+		}
+		return int64(len(ids)) >= want
+	})
+	if int64(len(ids)) != want {
+		t.Errorf("%d revisions exported, %d acknowledged", len(ids), want)
+	}
+	retries := int64(0)
+	for _, s := range senders {
+		retries += s.retries.Load()
+	}
+	t.Logf("%d revisions acknowledged, batches sent again %d times", want, retries)
+}
+
+// checkAgents checks what the store says of each agent: as many as were
+// acknowledged, and no number missing.
+func checkAgents(t *testing.T, cfg Config, senders []*sender) {
+	t.Helper()
+	st, err := store.Open(t.Context(), cfg.Store, cfg.State)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	list, err := st.Agents(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, want := map[string]int64{}, map[string]int64{}
+	for _, a := range list {
+		got[a.Name] = int64(a.Findings)
+	}
+	for _, s := range senders {
+		want[s.agent.name] = s.acknowledged.Load()
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("revisions by agent %v, acknowledged %v", got, want)
+	}
+	sequences, err := st.Sequences(t.Context(), "")
+	if err != nil || len(sequences) != len(senders) {
+		t.Fatalf("sequences %+v, %v", sequences, err)
+	}
+	for _, q := range sequences {
+		if len(q.Missing) > 0 {
+			t.Errorf("%s: numbers %v never came", q.Agent, q.Missing)
+		}
+	}
+}
