@@ -24,7 +24,7 @@ const (
 	maxWatched = 8192
 )
 
-// dropWatch is the reason of flows that host evidence does not look at.
+// dropWatch is the reason of what host evidence has no room for.
 const dropWatch = "host_evidence_full"
 
 // tunnels are the flows that host evidence looks at: all flows of processes that
@@ -35,7 +35,7 @@ type tunnels struct {
 	relays  map[sensor.ProcessRef]relayedFlow
 	flows   map[*flow.Flow]*rules.Identification // what the host shows of them, nil for nothing yet
 	fresh   bool                                 // a holder has come whose older flows are not known
-	full    uint64                               // flows not watched
+	full    uint64                               // flows and holders not watched
 }
 
 // relayedFlow is what a relay passes on.
@@ -65,7 +65,11 @@ func (t *tunnels) identification(f *flow.Flow) (rules.Identification, bool) {
 
 // holds notes a process whose every flow is to be watched from now on.
 func (t *tunnels) holds(ref sensor.ProcessRef) {
-	if t.holders[ref] || len(t.holders) >= maxHolders {
+	if t.holders[ref] {
+		return
+	}
+	if len(t.holders) >= maxHolders {
+		t.full++
 		return
 	}
 	t.holders[ref] = true
@@ -204,7 +208,7 @@ func (p *pipeline) again(owners []sensor.ProcessRef) {
 	})
 }
 
-// unwatched counts the flows that host evidence did not look at.
+// unwatched counts the flows and the holders that host evidence had no room for.
 func (p *pipeline) unwatched() uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
