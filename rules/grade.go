@@ -79,7 +79,8 @@ var severities = []Severity{SeverityInfo, SeverityLow, SeverityMedium, SeverityH
 // established. Each circumstance then caps it, or lowers it by steps, and says
 // so in words:
 //
-//	an inbound attempt, a tool, a victim, a sinkhole     at most low
+//	an inbound attempt, a tool, a victim, a sinkhole,
+//	a handshake fingerprint                              at most low
 //	a holder that is not listed                          info
 //	every designation lifted                             at most low
 //	undated; low confidence; asn; not designated; seized at most medium

@@ -100,7 +100,8 @@ func TestLookup(t *testing.T) {
 	set := compileTest(t, addresses(3)+"  - {type: cidr, value: 5.6.0.0/20, confidence: high, sources: [{source: s}]}\n  - {type: domain, value: evil.com, confidence: high, sources: [{source: s}]}\n  - {type: asn, value: AS210644, holder: {name: X, listed: true}, confidence: high, sources: [{source: s}]}\n")
 	for value, want := range map[string]int{
 		"5.6.0.1": 2, "5[.]6[.]0[.]1": 2, " 5.6.0.9 ": 1, "5.6.0.0/16": 4, "5.6.0.0/31": 3, "9.9.9.0/24": 0,
-		"hxxps://a.evil[.]com/path": 1, "EVIL.com": 1, "com.evil": 0, "as210644": 1, "AS1": 0,
+		"http://5.6.0.1/x": 2, "hxxps://5[.]6[.]0[.]1:8443": 2, "5.6.0.9:443": 1, "https://[2001:db8::1]:443/": 0, "[2001:db8::1]:443": 0, "2001:db8::1": 0,
+		"hxxps://a.evil[.]com/path": 1, "https://u:p@evil.com:8443/?q=a@b": 1, "evil.com:443": 1, "evil.com/5.6.0.1": 1, "EVIL.com": 1, "com.evil": 0, "as210644": 1, "AS1": 0,
 		"00112233445566778899aabbccddeeff": 0,
 	} {
 		got, err := set.Lookup(value, testNow)

@@ -16,6 +16,10 @@ var ErrNoValue = errors.New("not an address, prefix, autonomous system (AS64496)
 func (s *Set) Lookup(value string, at time.Time) ([]Match, error) {
 	q := query{set: s, flow: at}
 	value = refang(strings.TrimSpace(value))
+	host := hostOf(value)
+	if addr, err := netip.ParseAddr(host); err == nil {
+		value = addr.String()
+	}
 	if p, err := parsePrefix(value); err == nil {
 		if p.IsSingleIP() {
 			q.addr(FieldAsked, p.Addr(), 0)
@@ -35,7 +39,7 @@ func (s *Set) Lookup(value string, at time.Time) ([]Match, error) {
 			q.value(FieldAsked, kind, normal)
 		}
 	}
-	if name, err := normaliseName(hostOf(value)); err == nil && !known {
+	if name, err := normaliseName(host); err == nil && !known {
 		known = true
 		q.name(FieldAsked, name)
 	}
@@ -63,13 +67,30 @@ func (q *query) prefix(p netip.Prefix) {
 	}
 }
 
-// hostOf takes the host out of a URL.
+// hostOf takes the host out of a URL, or out of "host:port" or "host/path". An
+// address or prefix stays what it is.
 func hostOf(value string) string {
-	if _, after, ok := strings.Cut(value, "://"); ok {
+	_, after, isURL := strings.Cut(value, "://")
+	switch {
+	case isURL:
 		value = after
+	case strings.Contains(value, "/"):
+		if _, err := netip.ParsePrefix(value); err == nil {
+			return value
+		}
 	}
-	host, _, _ := strings.Cut(value, "/")
-	return host
+	if end := strings.IndexAny(value, "/?#"); end >= 0 {
+		value = value[:end]
+	}
+	value = value[strings.LastIndexByte(value, '@')+1:]
+	if inside, ok := strings.CutPrefix(value, "["); ok {
+		inside, _, _ = strings.Cut(inside, "]")
+		return inside
+	}
+	if host, _, ok := strings.Cut(value, ":"); ok && strings.Count(value, ":") == 1 {
+		return host
+	}
+	return value
 }
 
 // refang undoes the spellings by which reports keep a value from being clicked.
