@@ -85,12 +85,12 @@ func ofRunning(h *rules.Heartbeat) []doctor.Check {
 func printChecks(w io.Writer, checks []doctor.Check) error {
 	p := &linePrinter{w: w}
 	for _, c := range checks {
-		p.line("%-9s %-32s %s", c.Level, visible(c.Name), visible(c.Found))
+		p.line("%-9s %-32s %s", c.Level, c.Name, c.Found)
 		if c.Consequence != "" {
-			p.line("%42s so: %s", "", visible(c.Consequence))
+			p.line("%42s so: %s", "", c.Consequence)
 		}
 		if c.Remedy != "" {
-			p.line("%42s do: %s", "", visible(c.Remedy))
+			p.line("%42s do: %s", "", c.Remedy)
 		}
 	}
 	return p.err

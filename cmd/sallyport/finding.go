@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -16,8 +14,7 @@ import (
 	"sallyport/rules"
 )
 
-// printFinding prints a finding for a person. What came from the wire is shown
-// without control characters.
+// printFinding prints a finding for a person.
 func printFinding(w io.Writer, f *rules.Finding) error {
 	o := &f.Observation
 	p := &linePrinter{w: w}
@@ -25,21 +22,21 @@ func printFinding(w io.Writer, f *rules.Finding) error {
 	if f.Test {
 		test = " [test]"
 	}
-	p.line("%s%s", visible(f.Title), test)
+	p.line("%s%s", f.Title, test)
 	p.line("  severity   %s, confidence %s (a lead, not a verdict)", f.Severity, f.Confidence)
-	p.line("  flow       %s %s %s:%d -> %s:%d, %s", o.Direction, o.Transport, o.Local.Addr, o.Local.Port, o.Remote.Addr, o.Remote.Port, o.Outcome)
+	p.line("  flow       %s %s, local %s, remote %s, %s", o.Direction, o.Transport, endpoint(o.Local), endpoint(o.Remote), o.Outcome)
 	if o.RemoteAsked != nil {
-		p.line("  asked for  %s:%d", o.RemoteAsked.Addr, o.RemoteAsked.Port)
+		p.line("  asked for  %s", endpoint(*o.RemoteAsked))
 	}
 	if id := o.Identification; id.Protocol != "none" {
-		p.line("  protocol   %s, %s: %s", id.Protocol, id.State, visible(id.Evidence))
+		p.line("  protocol   %s, %s: %s", id.Protocol, id.State, id.Evidence)
 	}
-	p.line("  owner      %s", visible(ownerLine(&o.Owner)))
+	p.line("  owner      %s", ownerLine(&o.Owner))
 	for i := range f.Matches {
-		p.line("  match      %s", visible(f.Matches[i].Statement))
+		p.line("  match      %s", f.Matches[i].Statement)
 	}
 	for _, why := range f.Why {
-		p.line("  why        %s", visible(why))
+		p.line("  why        %s", why)
 	}
 	p.line("  seen       %s to %s, %d flows", f.First.Format(time.RFC3339), f.Last.Format(time.RFC3339), f.Count)
 	p.line("  id         %s revision %d", f.ID, f.Revision)
@@ -59,16 +56,6 @@ func ownerLine(o *rules.Owner) string {
 		text += ", container " + c.ID
 	}
 	return text
-}
-
-// visible replaces what would command a terminal.
-func visible(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == unicode.ReplacementChar {
-			return '?'
-		}
-		return r
-	}, s)
 }
 
 // captureFindings is the findingsSink of a build with rules.

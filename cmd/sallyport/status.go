@@ -78,7 +78,8 @@ func printStatus(w io.Writer, h *rules.Heartbeat) error {
 	return p.err
 }
 
-// linePrinter keeps the first error.
+// linePrinter prints lines that are safe for a terminal, and keeps the first
+// error.
 type linePrinter struct {
 	w   io.Writer
 	err error
@@ -86,7 +87,7 @@ type linePrinter struct {
 
 func (p *linePrinter) line(format string, args ...any) {
 	if p.err == nil {
-		_, p.err = fmt.Fprintf(p.w, format+"\n", args...)
+		_, p.err = io.WriteString(p.w, plain(fmt.Sprintf(format, args...))+"\n")
 	}
 }
 
