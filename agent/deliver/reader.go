@@ -3,10 +3,13 @@ package deliver
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 
 	"sallyport/rules"
 )
@@ -144,6 +147,12 @@ func (r *reader) next(ctx context.Context, limit int, maxBytes int64) (batch, er
 		switch {
 		case os.IsNotExist(err) && r.gone(seg): // given up meanwhile
 			continue
+		case passing(err):
+			s.log.Warn("spool cannot be read now", "error", err)
+			if !sleep(ctx, firstPause) {
+				return batch{}, context.Cause(ctx)
+			}
+			continue
 		case err != nil:
 			// An unreadable file costs itself: the next ones must go on.
 			s.report(Event{Kind: EventCorrupt, Detail: fmt.Sprintf("read spool: %v", err), Findings: seg.frames - min(from.Frames, seg.frames)})
@@ -155,6 +164,17 @@ func (r *reader) next(ctx context.Context, limit int, maxBytes int64) (batch, er
 		}
 		r.acknowledge(b)
 	}
+}
+
+// passing says that an error is about this process or host and not about the
+// file: no finding is given up for it.
+func passing(err error) bool {
+	for _, code := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EINTR, unix.EAGAIN} {
+		if errors.Is(err, code) {
+			return true
+		}
+	}
+	return false
 }
 
 // gone says whether the segment was removed by the spool itself.
