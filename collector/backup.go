@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
 
 	"sallyport/collector/identity"
+	"sallyport/collector/record"
 	"sallyport/collector/store"
 	"sallyport/collector/stream"
 )
@@ -42,6 +44,12 @@ func (c *Collector) backup(ctx context.Context, path string) (err error) {
 	}
 	defer os.RemoveAll(temporary)
 	files := identity.Files(c.cfg.Identity, c.cfg.State)
+	maps.Copy(files, record.Files(c.cfg.State))
+	// The checkpoints are copied before the store: a restored store must not have
+	// less than was signed.
+	if files[record.CheckpointsName], err = copyInto(temporary, files[record.CheckpointsName]); err != nil {
+		return fmt.Errorf("copy checkpoints: %w", err)
+	}
 	if c.cfg.Store.Postgres == "" {
 		copied := filepath.Join(temporary, store.SQLiteFile)
 		if err := c.store.CopyTo(ctx, copied); err != nil {
@@ -65,26 +73,50 @@ func (c *Collector) backup(ctx context.Context, path string) (err error) {
 }
 
 // backupOrder is what a backup may hold.
-var backupOrder = []string{"ca/ca.crt", "ca/ca.key", "ca/ca-bridge.crt", store.SQLiteFile}
+var backupOrder = []string{"ca/ca.crt", "ca/ca.key", "ca/ca-bridge.crt", record.PublicName, record.KeyName, record.CheckpointsName, store.SQLiteFile}
 
 // drain waits until the store has what the stream has.
 func (c *Collector) drain(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
 	for {
-		p, err := c.stream.Position(ctx, stream.StoreConsumer)
+		p, err := c.pending(ctx)
 		if err != nil {
 			return fmt.Errorf("wait for store: %w", err)
 		}
-		if p.Pending == 0 {
+		if p == 0 {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for store: %d entries of the stream are not in it yet", p.Pending)
+			return fmt.Errorf("wait for store: %d entries of the stream are not in it yet", p)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// pending is how many entries store or record have not taken yet.
+func (c *Collector) pending(ctx context.Context) (uint64, error) {
+	kept, err := c.stream.Position(ctx, stream.StoreConsumer)
+	if err != nil {
+		return 0, err
+	}
+	recorded, err := c.stream.Position(ctx, stream.RecordConsumer)
+	return max(kept.Pending, recorded.Pending), err
+}
+
+// copyInto copies a file into a folder, under a name of its own; one that does
+// not exist stays as it is named.
+func copyInto(folder, path string) (string, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return path, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	target := filepath.Join(folder, filepath.Base(path))
+	return target, os.WriteFile(target, text, 0o600)
 }
 
 func addFile(w *tar.Writer, name, path string) error {
@@ -112,6 +144,7 @@ func Restore(cfg Config, path string) (err error) {
 	}
 	defer in.Close()
 	targets := identity.Files(cfg.Identity, cfg.State)
+	maps.Copy(targets, record.Files(cfg.State))
 	targets[store.SQLiteFile] = filepath.Join(cfg.State, store.SQLiteFile)
 	for _, target := range targets {
 		if _, err := os.Stat(target); err == nil {

@@ -24,6 +24,7 @@ import (
 	"sallyport/collector/identity"
 	"sallyport/collector/ingest"
 	"sallyport/collector/packs"
+	"sallyport/collector/record"
 	"sallyport/collector/store"
 	"sallyport/collector/stream"
 )
@@ -41,6 +42,8 @@ type Collector struct {
 	stream    *stream.Stream
 	identity  *identity.Service
 	fleet     *fleet.Fleet
+	watcher   *fleet.Watcher
+	record    *record.Log
 	packs     *packs.Packs
 	feeds     *feeds.Runner
 	accounts  *account.Accounts
@@ -110,7 +113,11 @@ func (c *Collector) open(ctx context.Context) error {
 	if err := c.stream.Open(ctx); err != nil {
 		return err
 	}
-	c.fleet = fleet.New(c.cfg.Fleet, c.store)
+	if c.record, err = record.New(c.cfg.Record, c.store, c.stream, c.cfg.State, c.version, c.logger); err != nil {
+		return err
+	}
+	c.fleet = fleet.New(c.cfg.Fleet, c.store, record.NewKeeper(c.cfg.Record, c.store, c.stream, c.cfg.Fleet.SilentAfter))
+	c.watcher = fleet.NewWatcher(c.cfg.Fleet, c.fleet, c.store, c.stream, record.Gone, c.version, c.logger)
 	c.packs = packs.New(c.cfg.Packs, c.cfg.State, c.logger)
 	c.feeds = feeds.New(c.cfg.Feeds, c.cfg.State, c.packs, c.logger)
 	c.accounts = account.New(c.cfg.Account, c.store)
@@ -118,6 +125,7 @@ func (c *Collector) open(ctx context.Context) error {
 	if c.exporters, err = export.New(c.cfg.Exporters, c.stream, c.store, c.logger); err != nil {
 		return err
 	}
+	c.exporters.Hold = c.watcher.Held
 	return c.register()
 }
 
@@ -126,6 +134,9 @@ func (c *Collector) work(ctx context.Context, group *errgroup.Group) {
 	group.Go(func() error { return c.identity.Run(ctx) })
 	group.Go(func() error { return c.stream.Run(ctx) })
 	group.Go(func() error { return c.stream.Consume(ctx, c.storeConsumer(), c.save) })
+	group.Go(func() error { return c.stream.Consume(ctx, c.record.Consumer(), c.record.Append) })
+	group.Go(func() error { return c.record.Run(ctx) })
+	group.Go(func() error { return c.watcher.Run(ctx) })
 	group.Go(func() error { return c.exporters.Run(ctx) })
 	group.Go(func() error { return c.feeds.Run(ctx) })
 	group.Go(func() error { return c.retain(ctx) })
@@ -140,6 +151,9 @@ func (c *Collector) storeConsumer() stream.Consumer {
 // save takes entries from the stream to the store.
 func (c *Collector) save(ctx context.Context, entries []stream.Entry) error {
 	if err := c.store.Save(ctx, entries); err != nil {
+		return err
+	}
+	if err := c.watcher.Note(ctx, entries); err != nil {
 		return err
 	}
 	c.stored.Add(float64(len(entries)))

@@ -21,6 +21,7 @@ import (
 	"sallyport/collector/identity"
 	"sallyport/collector/ingest"
 	"sallyport/collector/packs"
+	"sallyport/collector/record"
 	"sallyport/collector/store"
 	"sallyport/collector/stream"
 )
@@ -40,6 +41,7 @@ type Config struct {
 	Stream    stream.Config   `yaml:"stream"`
 	Store     store.Config    `yaml:"store"`
 	Fleet     fleet.Config    `yaml:"fleet"`
+	Record    record.Config   `yaml:"record"`
 	Packs     packs.Config    `yaml:"packs"`
 	Feeds     feeds.Config    `yaml:"feeds"`
 	Account   account.Config  `yaml:"account"`
@@ -80,6 +82,7 @@ func DefaultConfig() Config {
 		Stream:   stream.DefaultConfig(),
 		Store:    store.DefaultConfig(),
 		Fleet:    fleet.DefaultConfig(),
+		Record:   record.DefaultConfig(),
 		Packs:    packs.DefaultConfig(),
 		Feeds:    feeds.DefaultConfig(),
 		Account:  account.DefaultConfig(),
@@ -130,7 +133,7 @@ func (c Config) Validate() error {
 	}
 	for _, err := range []error{
 		c.Listen.validate(), c.Identity.Validate(), c.Ingest.Validate(), c.Stream.Validate(),
-		c.Store.Validate(), c.Fleet.Validate(), c.Account.Validate(), c.API.Validate(), export.ValidateAll(c.Exporters),
+		c.Store.Validate(), c.Fleet.Validate(), c.Record.Validate(), c.Account.Validate(), c.API.Validate(), export.ValidateAll(c.Exporters),
 		c.Packs.Validate(), c.Feeds.Validate(), c.feedsHavePacks(),
 	} {
 		if err != nil {

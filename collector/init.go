@@ -7,6 +7,7 @@ import (
 
 	"sallyport/collector/account"
 	"sallyport/collector/identity"
+	"sallyport/collector/record"
 	"sallyport/collector/store"
 )
 
@@ -33,6 +34,9 @@ func Init(ctx context.Context, cfg Config) (Initialised, error) {
 		return Initialised{}, err
 	}
 	defer s.Close()
+	if _, err := record.OpenKey(cfg.State); err != nil {
+		return Initialised{}, err
+	}
 	password, err := account.New(cfg.Account, s).AddUser(ctx, FirstAdmin, account.Admin, true)
 	if err != nil {
 		return Initialised{}, err

@@ -28,11 +28,8 @@ type Store interface {
 	Resending(ctx context.Context, exporter string, limit int) ([]store.Parked, error)
 	Unpark(ctx context.Context, key int64) error
 	CountParked(context.Context) (map[string]int, error)
+	Backfill(ctx context.Context, exporter string, from, to time.Time) (int, error)
 }
-
-// resendInterval is how often parked findings that are to be sent again are
-// looked for.
-const resendInterval = 5 * time.Second
 
 // Runner runs every configured exporter. None waits for another.
 type Runner struct {
@@ -44,6 +41,11 @@ type Runner struct {
 	failed    *prometheus.CounterVec
 	parked    *prometheus.CounterVec
 	filtered  *prometheus.CounterVec
+	collapsed *prometheus.CounterVec
+
+	// Hold, where it is set, says which findings another stands for: they are not
+	// sent. Set it before Run.
+	Hold func(*rules.Finding) bool
 }
 
 // running is one exporter. Its turn is held while it sends: the stream and what
@@ -60,10 +62,11 @@ type running struct {
 func New(configs []Config, s Stream, st Store, logger hclog.Logger) (*Runner, error) {
 	r := &Runner{
 		stream: s, store: st, logger: logger.Named("export"),
-		sent:     counter("sent", "Finding revisions a receiver has taken."),
-		failed:   counter("failures", "Attempts that are made again."),
-		parked:   counter("parked", "Finding revisions a receiver refused for good."),
-		filtered: counter("filtered", "Finding revisions the filter held back."),
+		sent:      counter("sent", "Finding revisions a receiver has taken."),
+		failed:    counter("failures", "Attempts that are made again."),
+		parked:    counter("parked", "Finding revisions a receiver refused for good."),
+		filtered:  counter("filtered", "Finding revisions the filter held back."),
+		collapsed: counter("collapsed", "Finding revisions that one about a burst stands for."),
 	}
 	for _, c := range configs {
 		if err := r.add(c); err != nil {
@@ -97,7 +100,7 @@ func (r *Runner) add(c Config) error {
 
 // Metrics are what the collector registers.
 func (r *Runner) Metrics() []prometheus.Collector {
-	return []prometheus.Collector{r.sent, r.failed, r.parked, r.filtered}
+	return []prometheus.Collector{r.sent, r.failed, r.parked, r.filtered, r.collapsed}
 }
 
 // Close releases the exporters.
@@ -124,7 +127,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-func consumer(name string) string { return "export-" + name }
+func consumer(name string) string { return stream.ExportPrefix + name }
 
 // export sends the entries that the filter lets through and parks what is
 // refused.
@@ -138,9 +141,11 @@ func (r *Runner) export(ctx context.Context, e *running, entries []stream.Entry)
 			if err := r.park(ctx, e, entry, err.Error()); err != nil {
 				return err
 			}
+		case ok && r.Hold != nil && r.Hold(&item.Finding):
+			r.collapsed.WithLabelValues(e.cfg.Name).Inc()
 		case ok:
 			kept, items = append(kept, entry), append(items, item)
-		case entry.Rejected == "":
+		case entry.Rejected == "" && entry.Kind == "":
 			r.filtered.WithLabelValues(e.cfg.Name).Inc()
 		}
 	}
@@ -189,7 +194,7 @@ func (r *Runner) send(ctx context.Context, e *running, items []Item) ([]RefusedI
 
 // item makes what is sent of an entry; false where it is not to be sent.
 func (e *running) item(entry stream.Entry) (Item, bool, error) {
-	if entry.Rejected != "" {
+	if entry.Rejected != "" || entry.Kind != "" {
 		return Item{}, false, nil
 	}
 	item := Item{Raw: entry.Finding}
@@ -228,53 +233,5 @@ func (r *Runner) park(ctx context.Context, e *running, entry stream.Entry, reaso
 	}
 	r.parked.WithLabelValues(e.cfg.Name).Inc()
 	e.logger.Error("finding parked", "agent", entry.Agent, "finding", f.ID, "reason", reason)
-	return nil
-}
-
-// resend sends again what a person asked for.
-func (r *Runner) resend(ctx context.Context, e *running) error {
-	tick := time.NewTicker(resendInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		if err := r.resendBatch(ctx, e); err != nil && ctx.Err() == nil {
-			e.logger.Warn("parked findings not sent again", "error", err)
-		}
-	}
-}
-
-func (r *Runner) resendBatch(ctx context.Context, e *running) error {
-	list, err := r.store.Resending(ctx, e.cfg.Name, e.cfg.Batch)
-	if err != nil {
-		return err
-	}
-	for _, p := range list {
-		item, ok, err := e.item(p.Entry)
-		if err != nil {
-			if err := r.park(ctx, e, p.Entry, err.Error()); err != nil {
-				return err
-			}
-			continue
-		}
-		if ok {
-			refused, err := r.send(ctx, e, []Item{item})
-			if err != nil {
-				return err
-			}
-			if len(refused) > 0 {
-				if err := r.park(ctx, e, p.Entry, refused[0].Reason); err != nil {
-					return err
-				}
-				continue
-			}
-		}
-		if err := r.store.Unpark(ctx, p.Key); err != nil {
-			return err
-		}
-	}
 	return nil
 }

@@ -17,17 +17,32 @@ type Config struct {
 	SilentAfter time.Duration `yaml:"silent_after"`
 	// SkewAfter is how far its clock may be off.
 	SkewAfter time.Duration `yaml:"skew_after"`
+	// CheckEvery is how often agents are looked at.
+	CheckEvery time.Duration `yaml:"check_every"`
+	// BurstAgents is how many agents must report one indicator by one rule within
+	// BurstWindow for exporters to send one finding about it instead of theirs. 0:
+	// exporters send all.
+	BurstAgents int           `yaml:"burst_agents"`
+	BurstWindow time.Duration `yaml:"burst_window"`
 }
 
 // DefaultConfig bears three lost heartbeats.
 func DefaultConfig() Config {
-	return Config{SilentAfter: 4 * time.Minute, SkewAfter: 10 * time.Second}
+	return Config{SilentAfter: 4 * time.Minute, SkewAfter: 10 * time.Second, CheckEvery: 15 * time.Second, BurstAgents: 20, BurstWindow: time.Hour}
 }
 
 // Validate checks the settings.
 func (c Config) Validate() error {
 	if c.SilentAfter < 10*time.Second || c.SkewAfter < time.Second {
 		return errors.New("fleet.silent_after must be at least 10s and fleet.skew_after at least 1s")
+	}
+	switch {
+	case c.CheckEvery < time.Second || c.CheckEvery > c.SilentAfter:
+		return errors.New("fleet.check_every must lie between 1s and fleet.silent_after")
+	case c.BurstAgents < 0 || c.BurstAgents == 1:
+		return errors.New("fleet.burst_agents must be 0 or at least 2")
+	case c.BurstWindow < time.Minute:
+		return errors.New("fleet.burst_window must be at least 1m")
 	}
 	return nil
 }
@@ -38,20 +53,31 @@ type Store interface {
 	Agents(context.Context) ([]store.Agent, error)
 	Sequences(ctx context.Context, agent string) ([]store.Sequence, error)
 	Certificates(ctx context.Context, agent string) ([]store.Certificate, error)
+	Labels(context.Context) (map[string]map[string]string, error)
+	SetLabel(ctx context.Context, agent, name, value string) error
+}
+
+// Coverage keeps what agents could see, for the record.
+type Coverage interface {
+	Heartbeat(ctx context.Context, agent string, at time.Time, h rules.Heartbeat) error
 }
 
 // Fleet is the agents as the collector sees them.
 type Fleet struct {
-	cfg   Config
-	store Store
+	cfg      Config
+	store    Store
+	coverage Coverage
 }
 
 // New makes a fleet.
-func New(cfg Config, s Store) *Fleet { return &Fleet{cfg, s} }
+func New(cfg Config, s Store, c Coverage) *Fleet { return &Fleet{cfg, s, c} }
 
 // Heartbeat takes what an agent says of itself.
 func (f *Fleet) Heartbeat(ctx context.Context, agent, address string, at time.Time, h rules.Heartbeat) error {
-	return f.store.SaveHeartbeat(ctx, agent, address, at, h)
+	if err := f.store.SaveHeartbeat(ctx, agent, address, at, h); err != nil {
+		return err
+	}
+	return f.coverage.Heartbeat(ctx, agent, at, h)
 }
 
 // States of an agent.
@@ -74,6 +100,8 @@ type Agent struct {
 	Dropped   uint64           `json:"dropped"`
 	Expires   time.Time        `json:"certificate_expires,omitzero"`
 	Sequences []store.Sequence `json:"sequences,omitempty"`
+	// Labels are the operator's.
+	Labels map[string]string `json:"labels,omitempty"`
 }
 
 // Agents lists every agent with its state.
@@ -87,6 +115,10 @@ func (f *Fleet) Agents(ctx context.Context, now time.Time) ([]Agent, error) {
 		return nil, err
 	}
 	certificates, err := f.store.Certificates(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	labels, err := f.store.Labels(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +136,7 @@ func (f *Fleet) Agents(ctx context.Context, now time.Time) ([]Agent, error) {
 	list := make([]Agent, 0, len(agents))
 	for _, a := range agents {
 		x := f.agent(a, byAgent[a.Name], now)
-		x.Expires = valid[a.Name]
+		x.Expires, x.Labels = valid[a.Name], labels[a.Name]
 		if issued[a.Name] && x.Expires.IsZero() {
 			x.State = StateRevoked
 		}

@@ -21,13 +21,19 @@ const (
 // Folder is where the record's key and the file of its checkpoints lie.
 func Folder(state string) string { return filepath.Join(state, "record") }
 
+// Names of the record's files in a backup.
+const (
+	KeyName         = "record/" + keyFile
+	PublicName      = "record/" + publicFile
+	CheckpointsName = "record/" + checkpointFile
+)
+
 // Files are what a backup holds beside the store, by their names in it.
 func Files(state string) map[string]string {
-	files := map[string]string{}
-	for _, name := range []string{keyFile, publicFile, checkpointFile} {
-		files["record/"+name] = filepath.Join(Folder(state), name)
+	folder := Folder(state)
+	return map[string]string{
+		KeyName: filepath.Join(folder, keyFile), PublicName: filepath.Join(folder, publicFile), CheckpointsName: filepath.Join(folder, checkpointFile),
 	}
-	return files
 }
 
 // Key signs checkpoints.

@@ -171,6 +171,9 @@ func (b *builder) contacts(ctx context.Context) error {
 
 // contact takes a finding whose flows fall into the period.
 func (b *builder) contact(ctx context.Context, f store.Finding) error {
+	if f.Finding.OfAgent() {
+		return nil // about the fleet: no contact of its own
+	}
 	if f.Finding.Last.Before(b.query.From) || !f.Finding.First.Before(b.query.To) {
 		return nil
 	}
