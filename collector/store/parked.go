@@ -45,9 +45,21 @@ func (s *Store) Parked(ctx context.Context, exporter string, limit int) ([]Parke
 	return s.parked(ctx, "(? = '' OR exporter = ?)", limit, exporter, exporter)
 }
 
-// Resending lists what is to be sent again.
+// Resending lists what is to be sent again, the oldest first. The entry of what is
+// no longer kept has no finding.
 func (s *Store) Resending(ctx context.Context, exporter string, limit int) ([]Parked, error) {
-	return s.parked(ctx, "exporter = ? AND resend = 1", limit, exporter)
+	list, err := s.parked(ctx, "exporter = ? AND resend = 1", limit, exporter)
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		if p := &list[i]; p.Entry.Agent == "" { // parked by Backfill
+			if p.Entry, err = s.entry(ctx, p.Agent, p.ID); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return list, nil
 }
 
 func (s *Store) parked(ctx context.Context, where string, limit int, args ...any) ([]Parked, error) {
@@ -61,6 +73,10 @@ func (s *Store) parked(ctx context.Context, where string, limit int, args ...any
 			return err
 		}
 		p.At, p.Resend = fromMicros(at), resend != 0
+		if text == "" {
+			list = append(list, p)
+			return nil
+		}
 		if err := json.Unmarshal([]byte(text), &p.Entry); err != nil {
 			return fmt.Errorf("decode parked finding: %w", err)
 		}

@@ -50,7 +50,7 @@ func (s *Store) saveSequences(ctx context.Context, tx *sql.Tx, batch []stream.En
 
 func (s *Store) saveSequence(ctx context.Context, tx *sql.Tx, k epochKey, entries []*stream.Entry) error {
 	_, err := tx.ExecContext(ctx, s.dialect.bind(`INSERT INTO sequences (agent, epoch, ranges, rejected, updated, begun)
-VALUES (?, ?, '', 0, 0, ?) ON CONFLICT DO NOTHING`), k.agent, k.epoch, micros(entries[0].Received))
+VALUES (?, ?, '', 0, 0, ?) ON CONFLICT DO NOTHING`), k.agent, k.epoch, micros(earliest(entries)))
 	if err != nil {
 		return err
 	}
@@ -76,6 +76,10 @@ VALUES (?, ?, '', 0, 0, ?) ON CONFLICT DO NOTHING`), k.agent, k.epoch, micros(en
 	_, err = tx.ExecContext(ctx, s.dialect.bind("UPDATE sequences SET ranges = ?, rejected = ?, updated = ? WHERE agent = ? AND epoch = ?"),
 		ranges.String(), rejected, micros(updated), k.agent, k.epoch)
 	return err
+}
+
+func earliest(entries []*stream.Entry) time.Time {
+	return slices.MinFunc(entries, func(a, b *stream.Entry) int { return a.Received.Compare(b.Received) }).Received
 }
 
 // Sequences lists what came of an agent, the newest epoch first; of every agent

@@ -26,6 +26,10 @@ const maxInFlight = 8192
 
 // Stream is the durable log. It is safe for concurrent use.
 type Stream struct {
+	// Missed is told, where it is set, of what is trimmed before a consumer has it.
+	// An error puts the trimming off. Set it before Run.
+	Missed func(context.Context, Missed) error
+
 	cfg     Config
 	folder  string
 	logger  hclog.Logger

@@ -123,6 +123,9 @@ func (s *Stream) trim(ctx context.Context) error {
 	if until <= st.FirstSeq {
 		return nil
 	}
+	if err := s.tellMissed(ctx, st.FirstSeq, until); err != nil {
+		return err
+	}
 	if err := s.stream.Purge(ctx, jetstream.WithPurgeSequence(until)); err != nil {
 		return fmt.Errorf("purge stream: %w", err)
 	}
