@@ -90,7 +90,7 @@ func TestFilterParkAndResend(t *testing.T) {
 	if _, err := s.Resend(t.Context(), "x"); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.resendBatch(t.Context(), e); err != nil {
+	if _, err := r.resendBatch(t.Context(), e); err != nil {
 		t.Fatal(err)
 	}
 	if parked, err := s.Parked(t.Context(), "x", 10); err != nil || len(parked) != 0 || f.sent[len(f.sent)-1] != "two.1" {
