@@ -61,7 +61,7 @@ type Identification struct {
 	State    string `json:"state,omitempty"`    // "suspected" (one side) or "confirmed" (both sides)
 	Product  string `json:"product,omitempty"`  // where the bytes or the host name one
 	Evidence string `json:"evidence,omitempty"` // for a person to read
-	Source   string `json:"source,omitempty"`   // "packets" or "host"
+	Source   string `json:"source,omitempty"`   // "packets" or "host"; "history" of a past flow
 }
 
 // Name is a name bound to the remote.
@@ -144,7 +144,7 @@ type SSHFacts struct {
 type Observation struct {
 	FlowID         string         `json:"flow_id"`
 	Host           string         `json:"host"`
-	Sensor         string         `json:"sensor"` // "socket", "link", "capture"
+	Sensor         string         `json:"sensor"` // "socket", "link", "capture", "history", SensorAgent
 	Capture        string         `json:"capture,omitempty"`
 	Netns          uint64         `json:"netns,omitempty"` // inode of the network namespace
 	Transport      Transport      `json:"transport"`
