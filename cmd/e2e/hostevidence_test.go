@@ -61,7 +61,11 @@ func evidenceOwnTunnel(t *testing.T, s *site, l *lab) {
 	remote := addr(l.remote, 8443)
 	server := role(t, l.server, "tunnel", "e2etun", "listen", remote)
 	server.line(t)
-	client := role(t, l.client, "tunnel", "e2etun", "dial", remote)
+	// Its own check for updates goes to another remote, and is not its tunnel.
+	updates := netip.MustParseAddr("203.0.113.61")
+	l.server.Run(t, "ip", "addr", "add", updates.String()+"/32", "dev", "lo")
+	serveLongHTTPS(t, l.server, addr(updates, 443))
+	client := role(t, l.client, "tunnel", "e2etun", "dial", remote, addr(updates, 443))
 	client.line(t)
 	for n, inside := range map[testenv.Netns]string{l.server: "10.77.0.1/24", l.client: "10.77.0.2/24"} {
 		n.Run(t, "ip", "addr", "add", inside, "dev", "e2etun")
@@ -104,6 +108,7 @@ func evidenceOwnTunnel(t *testing.T, s *site, l *lab) {
 		return p != nil && filepath.Base(p.Executable) == "chromium" && f.Observation.Remote.Addr == l.remote && f.Observation.Outcome == rules.OutcomeData
 	})
 	s.await(t, "the browser's", owned(browser.pid, rules.Outbound, l.remote, rules.OutcomeData))
+	s.await(t, "the check for updates'", owned(client.pid, rules.Outbound, updates, rules.OutcomeData))
 	for _, f := range s.exported(t) {
 		o := &f.Observation
 		if o.Identification.Source == "host" && (o.Remote.Port == 443 || o.Local.Port == 443) {
@@ -147,16 +152,19 @@ ask(0)
 
 // browse makes requests for a while over one connection, at the pace and of the
 // size of what goes through the tunnel beside it.
-func browse(args []string) error {
-	conn, err := tls.Dial("tcp", args[0], &tls.Config{ServerName: "www.example", InsecureSkipVerify: true})
+func browse(args []string) error { return request(args[0], 60, 200*time.Millisecond) }
+
+// request makes HTTPS requests over one connection at a pace.
+func request(address string, times int, pace time.Duration) error {
+	conn, err := tls.Dial("tcp", address, &tls.Config{ServerName: "www.example", InsecureSkipVerify: true})
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
 	answers := bufio.NewReader(conn)
-	for range 60 {
-		request := "GET / HTTP/1.1\r\nHost: www.example\r\nCookie: " + strings.Repeat("x", 600) + "\r\n\r\n"
-		if _, err := io.WriteString(conn, request); err != nil {
+	for range times {
+		text := "GET / HTTP/1.1\r\nHost: www.example\r\nCookie: " + strings.Repeat("x", 600) + "\r\n\r\n"
+		if _, err := io.WriteString(conn, text); err != nil {
 			return err
 		}
 		answer, err := http.ReadResponse(answers, nil)
@@ -166,7 +174,7 @@ func browse(args []string) error {
 		if _, err := io.Copy(io.Discard, answer.Body); err != nil {
 			return err
 		}
-		time.Sleep(200 * time.Millisecond) // the pace, not a wait
+		time.Sleep(pace)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,7 +20,8 @@ import (
 var tunnelKey = []byte("a key of sixteen")
 
 // carryTunnel is a tunnel of the tests' own: args are a device's name, "dial" or
-// "listen", and an address. Every byte on the wire is random to look at.
+// "listen", and an address. Every byte on the wire is random to look at. A fourth
+// is where the program looks for updates of itself, as such programs do.
 func carryTunnel(args []string) error {
 	device, err := openTUN(args[0])
 	if err != nil {
@@ -34,6 +36,9 @@ func carryTunnel(args []string) error {
 		return err
 	}
 	fmt.Println("up")
+	if len(args) > 3 {
+		go request(args[3], 10, 3*time.Second)
+	}
 	failed := make(chan error, 2)
 	go func() { failed <- outward(device, out) }()
 	go func() { failed <- inward(conn, device) }()
