@@ -169,10 +169,12 @@ func (p *pipeline) isAttributed(f *flow.Flow) bool {
 		o.RemoteAsked = &rules.Endpoint{Addr: asked.Addr(), Port: asked.Port()}
 	}
 	o.Names = p.names.Names(f.Key.Netns, f.Remote().Addr(), f.Last)
-	if t := f.Facts.TLS; t != nil {
-		o.TLS = &rules.TLSFacts{SNI: t.SNI}
+	f.Shown(&o)
+	to := o.Remote.Addr
+	if o.Hidden != nil && o.Hidden.Addr.IsValid() {
+		to = o.Hidden.Addr
 	}
-	if of, ok := p.systems.Load().find(o.Remote.Addr); ok {
+	if of, ok := p.systems.Load().find(to); ok {
 		o.Geo = &rules.Geo{ASN: of.asn}
 	}
 	return len(p.live.Set().Match(&o, f.Last)) > 0

@@ -107,6 +107,9 @@ func TestFromPacketsToFinding(t *testing.T) {
 		{"an attempt that nobody answered", dialogue(attended, "", "")[:1], []want{
 			{"Contact with an attributed remote", "none", rules.OutcomeAttempted, rules.Outbound, rules.SeverityMedium},
 		}},
+		{"through a proxy", dialogue(plain, "CONNECT 203.0.113.10:8443 HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n"), []want{
+			{"Contact with an attributed remote", "http", rules.OutcomeData, rules.Outbound, rules.SeverityHigh},
+		}},
 		{"RDP with anybody else", dialogue(plain, rdpRequest, rdpConfirm), nil},
 	}
 	for _, test := range tests {

@@ -151,6 +151,21 @@ func (f *Flow) notes(o *rules.Observation) {
 	}
 }
 
+// Shown fills in what an indicator can meet of the facts that the flow shows of
+// itself. It is cheaper than Observation: certificates are digests only.
+func (f *Flow) Shown(o *rules.Observation) {
+	o.Hidden = hidden(f.Facts.Hidden)
+	o.SSH = sshFacts(f.Facts.SSH)
+	t := f.Facts.TLS
+	if t == nil {
+		return
+	}
+	o.TLS = &rules.TLSFacts{SNI: t.SNI, JA3: t.JA3, JA4: t.JA4}
+	for _, der := range t.Certificates {
+		o.TLS.Certificates = append(o.TLS.Certificates, digests(der))
+	}
+}
+
 func tlsFacts(t *protocol.TLS) *rules.TLSFacts {
 	if t == nil {
 		return nil
@@ -185,9 +200,13 @@ func tlsVersion(t *protocol.TLS) string {
 // maxCertificateNames bounds what one hostile certificate may add.
 const maxCertificateNames = 64
 
-func certificate(der []byte) rules.CertificateFact {
+func digests(der []byte) rules.CertificateFact {
 	one, two := sha1.Sum(der), sha256.Sum256(der)
-	fact := rules.CertificateFact{SHA1: hex.EncodeToString(one[:]), SHA256: hex.EncodeToString(two[:])}
+	return rules.CertificateFact{SHA1: hex.EncodeToString(one[:]), SHA256: hex.EncodeToString(two[:])}
+}
+
+func certificate(der []byte) rules.CertificateFact {
+	fact := digests(der)
 	c, err := x509.ParseCertificate(der)
 	if err != nil {
 		return fact // the digests stand by themselves
