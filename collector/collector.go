@@ -18,6 +18,7 @@ import (
 
 	"sallyport/collector/account"
 	"sallyport/collector/admin"
+	"sallyport/collector/api"
 	"sallyport/collector/export"
 	"sallyport/collector/feeds"
 	"sallyport/collector/fleet"
@@ -27,6 +28,7 @@ import (
 	"sallyport/collector/record"
 	"sallyport/collector/store"
 	"sallyport/collector/stream"
+	"sallyport/collector/triage"
 )
 
 // shutdownTimeout is how long requests may take to end.
@@ -44,6 +46,8 @@ type Collector struct {
 	fleet     *fleet.Fleet
 	watcher   *fleet.Watcher
 	record    *record.Log
+	triage    *triage.Desk
+	api       *api.API
 	packs     *packs.Packs
 	feeds     *feeds.Runner
 	accounts  *account.Accounts
@@ -120,12 +124,14 @@ func (c *Collector) open(ctx context.Context) error {
 	c.watcher = fleet.NewWatcher(c.cfg.Fleet, c.fleet, c.store, c.stream, record.Gone, c.version, c.logger)
 	c.packs = packs.New(c.cfg.Packs, c.cfg.State, c.logger)
 	c.feeds = feeds.New(c.cfg.Feeds, c.cfg.State, c.packs, c.logger)
+	c.triage = triage.New(c.store)
 	c.accounts = account.New(c.cfg.Account, c.store)
 	c.ingest = ingest.New(c.cfg.Ingest, c.identity, c.stream, c.fleet, c.logger)
 	if c.exporters, err = export.New(c.cfg.Exporters, c.stream, c.store, c.logger); err != nil {
 		return err
 	}
 	c.exporters.Hold = c.watcher.Held
+	c.stream.Missed = c.exporters.Missed
 	return c.register()
 }
 
@@ -210,6 +216,6 @@ func (c *Collector) adminServer() *admin.Server {
 	return &admin.Server{
 		Store: c.store, Identity: c.identity, Accounts: c.accounts, Fleet: c.fleet, Exporters: c.exporters,
 		Packs: c.packs, Feeds: c.feeds,
-		URL: c.cfg.agentURL(), Backup: c.backup, Logger: c.logger.Named("admin"),
+		Triage: c.triage, URL: c.cfg.agentURL(), Backup: c.backup, Logger: c.logger.Named("admin"),
 	}
 }
