@@ -33,18 +33,26 @@ func newLosses(read func() (lost, dropped map[string]uint64), degraded func() []
 	return &losses{read: read, degraded: degraded}
 }
 
-// sample remembers the counters as of now.
+// sample remembers the counters as of now, where the last sample is old enough:
+// to read them is system calls.
 func (l *losses) sample(now time.Time) {
+	if !l.due(now) {
+		return
+	}
 	lost, dropped := l.read()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if n := len(l.samples); n > 0 && now.Sub(l.samples[n-1].at) < lossEvery {
-		return
-	}
 	l.samples = append(l.samples, lossSample{now, lost, dropped})
 	if len(l.samples) > lossKept {
 		l.samples = l.samples[1:]
 	}
+}
+
+func (l *losses) due(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := len(l.samples)
+	return n == 0 || now.Sub(l.samples[n-1].at) >= lossEvery
 }
 
 // since is what was lost and dropped between first and now, nil when nothing

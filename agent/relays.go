@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -109,9 +110,10 @@ func relayed(o *rules.Observation) string {
 // seen lists the relays in words, for doctor.
 func (r *relays) seen(process func(sensor.ProcessRef) (sensor.Process, bool)) []string {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	what := maps.Clone(r.what) // process may read /proc, and flows are marked under the lock
+	r.mu.Unlock()
 	var out []string
-	for ref, kind := range r.what {
+	for ref, kind := range what {
 		p, ok := process(ref)
 		if ok && p.Exited.IsZero() {
 			out = append(out, fmt.Sprintf("%s (pid %d) is a %s", p.Executable, ref.PID, kind))

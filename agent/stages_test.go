@@ -43,8 +43,9 @@ func TestRelaysAreBounded(t *testing.T) {
 }
 
 func TestLossInTheWindow(t *testing.T) {
-	lost := map[string]uint64{}
+	lost, reads := map[string]uint64{}, 0
 	l := newLosses(func() (map[string]uint64, map[string]uint64) {
+		reads++
 		copied := map[string]uint64{}
 		for k, v := range lost {
 			copied[k] = v
@@ -53,6 +54,10 @@ func TestLossInTheWindow(t *testing.T) {
 	}, func() []string { return nil })
 	start := time.Now()
 	l.sample(start)
+	l.sample(start.Add(lossEvery - 1))
+	if reads != 1 {
+		t.Errorf("the counters were read %d times for one sample", reads)
+	}
 	lost["ring_full"] = 5
 	l.sample(start.Add(lossEvery))
 	lost["ring_full"] = 7
