@@ -90,8 +90,8 @@ var severities = []Severity{SeverityInfo, SeverityLow, SeverityMedium, SeverityH
 //	expired or not yet valid                             two steps down
 //
 // Confidence is the lowest of the indicator's and the actor link's, at most
-// medium where the tie is old or rests on names, low where it never implies
-// the entity.
+// medium where the tie is stale, undated or rests on names, low where it never
+// implies the entity or did not hold when the flow happened.
 func GradeOf(c Circumstances) Grade {
 	g := grader{level: 4, confidence: 2}
 	g.start(c)
