@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -263,15 +264,37 @@ func (a *Agent) closeLedger() error {
 	return a.ledger.Close()
 }
 
-// runSensors starts each sensor with a decoder of its own. The socket sensor
-// must attach; the link sensor only adds to it.
+// runSensors starts each sensor with a decoder of its own: the socket sensor
+// first, for where this host cannot carry it the others stand in for it.
 func (a *Agent) runSensors(g *errgroup.Group, ctx context.Context) {
 	left := make(chan struct{}, len(a.sensors))
-	for _, s := range a.sensors {
+	settled, alone := make(chan struct{}), false
+	for i, s := range a.sensors {
 		h := &feed{pipeline: a.pipeline, from: s, decoder: capture.NewDecoder(), process: a.pipeline.process}
 		a.givePrefixes(s)
+		ready := sync.OnceFunc(func() { left <- struct{}{} })
+		if i == 0 {
+			ready = sync.OnceFunc(func() { left <- struct{}{}; close(settled) })
+		}
 		g.Go(func() error {
-			if err := s.Run(ctx, h, func() { left <- struct{}{} }); err != nil {
+			if i > 0 {
+				select {
+				case <-settled:
+				case <-ctx.Done():
+					return nil
+				}
+				if other, ok := s.(standIn); ok && alone {
+					other.StandAlone()
+				}
+			}
+			err := s.Run(ctx, h, ready)
+			if i == 0 && errors.Is(err, sensor.ErrUnsupported) && len(a.sensors) > 1 {
+				a.log.Error("the other sensors stand alone; see sallyport doctor", "error", err)
+				alone = true
+				ready()
+				return nil
+			}
+			if err != nil {
 				return fmt.Errorf("%s sensor: %w", s.Name(), err)
 			}
 			return nil
@@ -290,6 +313,9 @@ func (a *Agent) runSensors(g *errgroup.Group, ctx context.Context) {
 		return nil
 	})
 }
+
+// standIn is a sensor that can take more where the socket sensor does not run.
+type standIn interface{ StandAlone() }
 
 // upkeep expires flows, samples losses and flushes the flow log.
 func (a *Agent) upkeep(ctx context.Context) error {

@@ -71,13 +71,13 @@ type process struct {
 
 // newSite sets up and starts both. agentYAML is added to the agent's
 // configuration.
-func newSite(t *testing.T, agentYAML string) *site {
+func newSite(t testing.TB, agentYAML string) *site {
 	t.Helper()
 	return newSiteIn(t, t.TempDir(), agentYAML)
 }
 
 // newSiteIn is newSite with the agent's state in a folder of the caller's.
-func newSiteIn(t *testing.T, agentState, agentYAML string) *site {
+func newSiteIn(t testing.TB, agentState, agentYAML string) *site {
 	t.Helper()
 	testenv.Exclusive(t)
 	s := &site{dir: t.TempDir(), agentState: agentState, agentAddr: freeAddr(t)}
@@ -264,7 +264,7 @@ func tail(path string) string {
 	return string(data[max(0, len(data)-4000):])
 }
 
-func (s *site) showLogs(t *testing.T) {
+func (s *site) showLogs(t testing.TB) {
 	for _, p := range []*process{s.agent, s.collector} {
 		if p != nil {
 			t.Logf("--- %s\n%s", p.log, tail(p.log))
