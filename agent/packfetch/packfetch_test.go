@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -240,11 +241,11 @@ func TestListsAreBounded(t *testing.T) {
 // TestRunAsksAtIntervals runs on synthetic time.
 func TestRunAsksAtIntervals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		polls := 0
-		fail := true
+		var polls atomic.Int64
+		var works atomic.Bool
 		f := New(Config{Every: time.Hour}, t.TempDir(), Agent{Collector: func() (*http.Client, string, error) {
-			polls++
-			if fail {
+			polls.Add(1)
+			if !works.Load() {
 				return nil, "", errors.New("down")
 			}
 			return &http.Client{Transport: none{}}, "http://collector", nil
@@ -254,16 +255,16 @@ func TestRunAsksAtIntervals(t *testing.T) {
 		go func() { done <- f.Run(ctx) }()
 		time.Sleep(20 * time.Minute)
 		synctest.Wait()
-		if polls < 5 || polls > 9 || !strings.Contains(f.Problem(), "down") {
-			t.Errorf("%d polls in 20 minutes of failure, problem %q", polls, f.Problem())
+		if n := polls.Load(); n < 5 || n > 9 || !strings.Contains(f.Problem(), "down") {
+			t.Errorf("%d polls in 20 minutes of failure, problem %q", n, f.Problem())
 		}
-		fail = false
+		works.Store(true)
 		time.Sleep(70 * time.Minute) // the longest pause, and its tenth
-		polls = 0
+		polls.Store(0)
 		time.Sleep(24 * time.Hour)
 		synctest.Wait()
-		if polls < 20 || polls > 28 || f.Problem() != "" {
-			t.Errorf("%d polls in a day, problem %q", polls, f.Problem())
+		if n := polls.Load(); n < 20 || n > 28 || f.Problem() != "" {
+			t.Errorf("%d polls in a day, problem %q", n, f.Problem())
 		}
 		stop()
 		if err := <-done; err != nil {
