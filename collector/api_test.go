@@ -49,7 +49,11 @@ func (s *site) apiToken(t *testing.T, name, role string, evidence bool) string {
 // ask calls the API.
 func (s *site) ask(t *testing.T, client *http.Client, token, method, path string) (int, http.Header, []byte) {
 	t.Helper()
-	req, err := http.NewRequest(method, "https://"+s.at.People.String()+api.Prefix+path, nil)
+	var content io.Reader
+	if method == "POST" { // a verdict is all that can be posted
+		content = strings.NewReader(`{"state":"closed","decision":"licensed","note":"licence 2026-1"}`)
+	}
+	req, err := http.NewRequest(method, "https://"+s.at.People.String()+api.Prefix+path, content)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,13 +82,15 @@ func TestAPIKeepsToItsDocumentAndRoles(t *testing.T) {
 	client := insecureClient()
 	tokens := map[string]string{
 		"nobody": "", "viewer": s.apiToken(t, "v", "viewer", false), "analyst": s.apiToken(t, "a", "analyst", false),
-		"admin": s.apiToken(t, "d", "admin", false), "evidence": s.apiToken(t, "e", "viewer", true),
+		"admin": s.apiToken(t, "d", "admin", false), "auditor": s.apiToken(t, "u", "auditor", false), "evidence": s.apiToken(t, "e", "viewer", true),
 	}
 	may := map[string]string{
-		"GET /findings": "viewer analyst admin evidence", "GET /findings/{agent}/{id}": "viewer analyst admin evidence",
-		"GET /findings/{agent}/{id}/revisions": "viewer analyst admin evidence", "GET /findings/{agent}/{id}/evidence": "evidence",
+		"GET /findings": "viewer analyst auditor admin evidence", "GET /findings/{agent}/{id}": "viewer analyst auditor admin evidence",
+		"GET /findings/{agent}/{id}/revisions": "viewer analyst auditor admin evidence", "GET /findings/{agent}/{id}/evidence": "evidence auditor",
 		"PUT /findings/{agent}/{id}/legal-hold": "analyst admin", "DELETE /findings/{agent}/{id}/legal-hold": "analyst admin",
-		"GET /agents": "viewer analyst admin evidence", "GET /exporters": "analyst admin", "GET /parked": "analyst admin", "GET /access-log": "admin",
+		"GET /agents": "viewer analyst auditor admin evidence", "GET /exporters": "analyst auditor admin", "GET /parked": "analyst auditor admin", "GET /access-log": "auditor admin",
+		"GET /findings/{agent}/{id}/triage": "viewer analyst auditor admin evidence", "POST /findings/{agent}/{id}/triage": "analyst admin",
+		"GET /findings/stream": "viewer analyst auditor admin evidence",
 	}
 	status, _, body := s.ask(t, client, "", "GET", "/openapi.json")
 	var document struct {
@@ -107,6 +113,9 @@ func TestAPIKeepsToItsDocumentAndRoles(t *testing.T) {
 			}
 			real := strings.NewReplacer("{agent}", "web-1", "{id}", "f1").Replace(path)
 			for who, token := range tokens {
+				if path == "/findings/stream" && strings.Contains(" "+allowed+" ", " "+who+" ") {
+					continue // it has no end: TestFindingsAreStreamed
+				}
 				status, header, body := s.ask(t, client, token, strings.ToUpper(method), real)
 				want := http.StatusForbidden
 				switch {

@@ -79,6 +79,9 @@ func (c *Collector) listen() (list []server, at Addresses, err error) {
 		*x.bound = l.Addr()
 		s := server{x.name, newServer(x.handler, c.logger.Named("http")), l}
 		s.http.TLSConfig = x.tls
+		if x.name == "people" {
+			s.http.RegisterOnShutdown(c.api.Close)
+		}
 		if x.name == "agents" {
 			s.http.ConnContext = c.identity.ConnContext
 			s.listener = limitListener(l, c.cfg.Listen.Connections)

@@ -14,8 +14,8 @@ import (
 )
 
 func newFindings(c command) *cobra.Command {
-	cmd := &cobra.Command{Use: "findings", Short: "Findings: list, show, evidence"}
-	cmd.AddCommand(newFindingsList(c), newFindingsShow(c), newFindingsEvidence(c))
+	cmd := &cobra.Command{Use: "findings", Short: "Findings: list, show, evidence, triage, hold, release"}
+	cmd.AddCommand(newFindingsList(c), newFindingsShow(c), newFindingsEvidence(c), newFindingsTriage(c), newFindingsHold(c, true), newFindingsHold(c, false))
 	return cmd
 }
 
@@ -36,6 +36,7 @@ entities, processes and the rest of a finding; all must be found.`,
 	for name, usage := range map[string]string{
 		"severity": "the least severity", "agent": "agent", "host": "host", "entity": "entity's id", "protocol": "protocol", "direction": "inbound or outbound",
 		"outcome": "outcome", "state": "opened, updated or closed", "remote": "remote address", "rule": "rule's id", "id": "finding's id",
+		"triage": "new, in_progress or closed", "assignee": "who works on it", "decision": "licensed, benign or confirmed_contact",
 		"from": "last flow since (RFC 3339 or date)", "to": "last flow before", "cursor": "where the page before ended",
 		"test": "true or false: of self-tests", "suppressed": "true or false: silenced by an allow-list",
 	} {

@@ -88,7 +88,7 @@ root or as the collector's own user. Exit codes: 0 done, 2 error.`,
 	c := command{env, root.PersistentFlags().String("config", "/etc/sallyport/collector.yaml", "configuration `file`")}
 	root.AddCommand(
 		newRun(c), newInit(c), newCheckConfig(c),
-		newToken(c), newAgents(c), newCA(c), newFindings(c), newUsers(c), newAPITokens(c), newExporters(c), newPacks(c), newFeeds(c),
+		newToken(c), newAgents(c), newCA(c), newFindings(c), newUsers(c), newAPITokens(c), newExporters(c), newRecord(c), newPacks(c), newFeeds(c),
 		newBackup(c), newRestore(c), newVersion(env),
 	)
 	return root

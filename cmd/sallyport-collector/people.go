@@ -84,7 +84,7 @@ func newAPITokens(c command) *cobra.Command {
 }
 
 func principalFlags(cmd *cobra.Command, p *admin.Principal) {
-	cmd.Flags().StringVar(&p.Role, "role", "viewer", "viewer, analyst or admin")
+	cmd.Flags().StringVar(&p.Role, "role", "viewer", "viewer, analyst, auditor or admin")
 	cmd.Flags().BoolVar(&p.Evidence, "evidence", false, "may read packets; each look is logged")
 }
 

@@ -23,6 +23,7 @@ import (
 	"sallyport/collector/identity"
 	"sallyport/collector/packs"
 	"sallyport/collector/store"
+	"sallyport/collector/triage"
 )
 
 // Server answers the operator's commands.
@@ -32,6 +33,7 @@ type Server struct {
 	Accounts  *account.Accounts
 	Fleet     *fleet.Fleet
 	Exporters *export.Runner
+	Triage    *triage.Desk
 	Packs     *packs.Packs
 	Feeds     *feeds.Runner
 	URL       string // where agents reach the collector
@@ -103,12 +105,22 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("DELETE /tokens/{id}", handle(s, func(r *http.Request) (any, error) {
 		return nil, s.Store.RevokeToken(r.Context(), r.PathValue("id"), time.Now())
 	}))
-	mux.HandleFunc("GET /agents", handle(s, func(r *http.Request) (any, error) { return s.Fleet.Agents(r.Context(), time.Now()) }))
+	mux.HandleFunc("GET /agents", handle(s, func(r *http.Request) (any, error) {
+		agents, err := s.Fleet.Agents(r.Context(), time.Now())
+		return fleet.Labelled(agents, r.URL.Query()["label"]), err
+	}))
+	mux.HandleFunc("PUT /agents/{name}/labels", handle(s, s.label))
 	mux.HandleFunc("DELETE /agents/{name}", handle(s, func(r *http.Request) (any, error) {
 		return s.Identity.RevokeAgent(r.Context(), r.PathValue("name"))
 	}))
 	mux.HandleFunc("GET /findings", handle(s, s.findings))
 	mux.HandleFunc("GET /findings/{agent}/{id}/evidence", s.evidence)
+	mux.HandleFunc("PUT /findings/{agent}/{id}/legal-hold", handle(s, func(r *http.Request) (any, error) { return nil, s.hold(r, true) }))
+	mux.HandleFunc("DELETE /findings/{agent}/{id}/legal-hold", handle(s, func(r *http.Request) (any, error) { return nil, s.hold(r, false) }))
+	mux.HandleFunc("GET /findings/{agent}/{id}/triage", handle(s, func(r *http.Request) (any, error) {
+		return s.Store.DecisionsOf(r.Context(), r.PathValue("agent"), r.PathValue("id"))
+	}))
+	mux.HandleFunc("POST /findings/{agent}/{id}/triage", handle(s, s.decide))
 	mux.HandleFunc("GET /users", handle(s, func(r *http.Request) (any, error) { return s.Store.Users(r.Context()) }))
 	mux.HandleFunc("POST /users", handle(s, s.addUser))
 	mux.HandleFunc("POST /users/{name}/password", handle(s, func(r *http.Request) (any, error) {

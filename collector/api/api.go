@@ -19,21 +19,27 @@ import (
 	"sallyport/collector/export"
 	"sallyport/collector/fleet"
 	"sallyport/collector/store"
+	"sallyport/collector/triage"
 )
 
 // Config bounds what programs may ask.
 type Config struct {
 	// RequestsPerSecond of one token; short bursts may be ten times that.
 	RequestsPerSecond float64 `yaml:"requests_per_second"`
+	// Streams bounds how many streams of findings are open at once.
+	Streams int `yaml:"streams"`
 }
 
 // DefaultConfig lets a token ask 20 times a second.
-func DefaultConfig() Config { return Config{RequestsPerSecond: 20} }
+func DefaultConfig() Config { return Config{RequestsPerSecond: 20, Streams: 50} }
 
 // Validate checks the settings.
 func (c Config) Validate() error {
 	if c.RequestsPerSecond <= 0 {
 		return errors.New("api.requests_per_second must be more than 0")
+	}
+	if c.Streams < 0 {
+		return errors.New("api.streams must not be negative")
 	}
 	return nil
 }
@@ -44,8 +50,10 @@ type Store interface {
 	Finding(ctx context.Context, agent, id string) (store.Finding, error)
 	Revisions(ctx context.Context, agent, id string, limit int) ([]store.Revision, error)
 	Evidence(ctx context.Context, agent, id string) (store.Evidence, error)
+	DecisionsOf(ctx context.Context, agent, id string) ([]store.Decision, error)
 	SetLegalHold(ctx context.Context, agent, id string, hold bool) error
 	LogAccess(context.Context, store.Access) error
+	Arrived(ctx context.Context, q store.Query, after store.Arrival) ([]store.Arrived, error)
 	AccessLog(ctx context.Context, limit int) ([]store.Access, error)
 	Parked(ctx context.Context, exporter string, limit int) ([]store.Parked, error)
 }
@@ -60,6 +68,11 @@ type Exporters interface {
 	Status(context.Context) ([]export.Status, error)
 }
 
+// Desk takes what reviewers say.
+type Desk interface {
+	Decide(ctx context.Context, agent, id string, v triage.Verdict, author, address string) (store.Decision, error)
+}
+
 // Tokens says who a bearer token belongs to.
 type Tokens interface {
 	Token(ctx context.Context, secret string) (account.Principal, error)
@@ -71,18 +84,25 @@ type API struct {
 	store     Store
 	fleet     Fleet
 	exporters Exporters
+	desk      Desk
 	tokens    Tokens
 	version   string
 	logger    hclog.Logger
 
+	stop     chan struct{} // closed when the collector ends
+	stopOnce sync.Once
 	mu       sync.Mutex
+	streams  int                      // open now
 	limiters map[string]*rate.Limiter // by principal; there are as many as tokens
 }
 
 // New makes the API.
-func New(cfg Config, s Store, f Fleet, e Exporters, t Tokens, version string, logger hclog.Logger) *API {
-	return &API{cfg: cfg, store: s, fleet: f, exporters: e, tokens: t, version: version, logger: logger.Named("api"), limiters: map[string]*rate.Limiter{}}
+func New(cfg Config, s Store, f Fleet, e Exporters, d Desk, t Tokens, version string, logger hclog.Logger) *API {
+	return &API{cfg: cfg, store: s, fleet: f, exporters: e, desk: d, tokens: t, version: version, logger: logger.Named("api"), stop: make(chan struct{}), limiters: map[string]*rate.Limiter{}}
 }
+
+// Close ends the streams, which would hold up the collector's end.
+func (a *API) Close() { a.stopOnce.Do(func() { close(a.stop) }) }
 
 // Prefix is where the API lies.
 const Prefix = "/api/v1"
@@ -111,7 +131,10 @@ var routes = []route{
 	{"GET", "/findings/{agent}/{id}/evidence", account.ReadEvidence, "Download a finding's packets; the access is logged", nil, "application/x-pcapng", (*API).evidence},
 	{"PUT", "/findings/{agent}/{id}/legal-hold", account.SetHold, "Keep a finding whatever its age", nil, "", (*API).hold},
 	{"DELETE", "/findings/{agent}/{id}/legal-hold", account.SetHold, "End a legal hold", nil, "", (*API).release},
-	{"GET", "/agents", account.ReadAgents, "List agents with what is silent, missing, lost and dropped", nil, "Agents", (*API).agents},
+	{"GET", "/findings/{agent}/{id}/triage", account.ReadFindings, "List what reviewers said of a finding, the last first", nil, "Decisions", (*API).decisions},
+	{"POST", "/findings/{agent}/{id}/triage", account.Decide, "Say what a finding is; the body is a Verdict", nil, "Decision", (*API).decide},
+	{"GET", "/findings/stream", account.ReadFindings, "Stream findings as they are stored: server-sent events, each a Finding; filters as of /findings", streamParameters, "text/event-stream", (*API).stream},
+	{"GET", "/agents", account.ReadAgents, "List agents with what is silent, missing, lost and dropped", []parameter{{"label", "only agents with this label, name=value or name; may be given again"}}, "Agents", (*API).agents},
 	{"GET", "/exporters", account.ReadExporters, "List exporters and how far behind they are", nil, "Exporters", (*API).exporterStatus},
 	{"GET", "/parked", account.ReadExporters, "List what receivers refused for good", []parameter{{"exporter", "name of an exporter"}}, "Parked", (*API).parked},
 	{"GET", "/access-log", account.ReadAccessLog, "List who read evidence and who signed in", nil, "Accesses", (*API).accessLog},
@@ -158,6 +181,10 @@ func (a *API) serve(r route) http.Handler {
 			a.fail(w, err)
 			return
 		}
+		if s, ok := v.(*streaming); ok {
+			s.serve(w, req)
+			return
+		}
 		if packets, ok := v.(store.Evidence); ok {
 			w.Header().Set("Content-Type", "application/x-pcapng")
 			w.Header().Set("Content-Length", strconv.Itoa(len(packets.PCAPNG)))
@@ -196,10 +223,11 @@ type badRequest struct{ error }
 
 func (a *API) fail(w http.ResponseWriter, err error) {
 	var bad badRequest
+	var invalid triage.Invalid
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		answer(w, http.StatusNotFound, problem{"not found"})
-	case errors.As(err, &bad), errors.Is(err, store.ErrCursor):
+	case errors.As(err, &bad), errors.As(err, &invalid), errors.Is(err, store.ErrCursor):
 		answer(w, http.StatusBadRequest, problem{err.Error()})
 	default:
 		a.logger.Error("request not served", "error", err)

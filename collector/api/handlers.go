@@ -1,9 +1,14 @@
 package api
 
 import (
+	"encoding/json"
+	"fmt"
+	"net/http"
 	"time"
 
+	"sallyport/collector/fleet"
 	"sallyport/collector/store"
+	"sallyport/collector/triage"
 )
 
 // maxList bounds lists without pages.
@@ -58,7 +63,27 @@ func (a *API) log(r request, action, subject string) error {
 	return a.store.LogAccess(r.Context(), store.Access{At: time.Now(), Actor: r.who.Name, Action: action, Subject: subject, Address: r.RemoteAddr})
 }
 
-func (a *API) agents(r request) (any, error) { return list(a.fleet.Agents(r.Context(), time.Now())) }
+func (a *API) agents(r request) (any, error) {
+	agents, err := a.fleet.Agents(r.Context(), time.Now())
+	return list(fleet.Labelled(agents, r.URL.Query()["label"]), err)
+}
+
+func (a *API) decisions(r request) (any, error) {
+	return list(a.store.DecisionsOf(r.Context(), r.PathValue("agent"), r.PathValue("id")))
+}
+
+// maxVerdict bounds the body of a verdict, in bytes.
+const maxVerdict = 16 << 10
+
+func (a *API) decide(r request) (any, error) {
+	var v triage.Verdict
+	d := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxVerdict))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&v); err != nil {
+		return nil, badRequest{fmt.Errorf("the body is not a verdict: %w", err)}
+	}
+	return a.desk.Decide(r.Context(), r.PathValue("agent"), r.PathValue("id"), v, r.who.Name, r.RemoteAddr)
+}
 
 func (a *API) exporterStatus(r request) (any, error) { return list(a.exporters.Status(r.Context())) }
 

@@ -1,9 +1,11 @@
 package api
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
+	"sallyport/collector/store"
 	"sallyport/rules"
 )
 
@@ -15,10 +17,18 @@ var findingParameters = []parameter{
 	{"severity", "the least severity: info, low, medium, high or critical"},
 	{"id", "id of the finding"}, {"agent", "agent"}, {"host", "host"}, {"rule", "id of the rule"}, {"entity", "id of the entity"},
 	{"protocol", "protocol"}, {"direction", "inbound or outbound"}, {"outcome", "outcome"}, {"state", "opened, updated or closed"},
+	{"triage", "new, in_progress or closed"}, {"assignee", "who works on it"}, {"decision", "licensed, benign or confirmed_contact"},
 	{"remote", "remote address"}, {"executable", "path of the executable"}, {"user", "user name"}, {"pod", "namespace/name"},
 	{"test", "true or false: of self-tests"}, {"suppressed", "true or false: silenced by an allow-list"},
 	{"from", "last flow since, RFC 3339 or date"}, {"to", "last flow before"},
 	{"cursor", "next of the page before"}, {"limit", "how many at most, up to 500"},
+}
+
+// streamParameters are findingParameters without paging.
+var streamParameters = append([]parameter{{"since", "only what was stored after this time, RFC 3339; by default from now on"}}, without(findingParameters, "cursor", "limit", "from", "to")...)
+
+func without(list []parameter, names ...string) []parameter {
+	return slices.DeleteFunc(slices.Clone(list), func(p parameter) bool { return slices.Contains(names, p.name) })
 }
 
 type object = map[string]any
@@ -66,7 +76,13 @@ func operation(r route) object {
 	} else {
 		responses["200"] = object{"description": "the answer", "content": content(r.returns)}
 	}
+	if r.method == "POST" {
+		responses["400"] = object{"description": "the body is wrong", "content": content("Problem")}
+	}
 	op := object{"summary": r.summary, "description": "Needs the permission to " + string(r.needs) + ".", "responses": responses}
+	if r.method == "POST" {
+		op["requestBody"] = object{"required": true, "content": content("Verdict")}
+	}
 	if parameters != nil {
 		op["parameters"] = parameters
 	}
@@ -96,6 +112,7 @@ func schemas() object {
 		"Problem": of(object{"error": text}, "error"),
 		"Finding": of(object{
 			"reporter": object{"type": "string", "description": "the agent whose certificate sent it"}, "received": when, "legal_hold": flag,
+			"triage": object{"type": "string", "enum": store.TriageStates}, "assignee": text, "decision": object{"type": "string", "enum": store.Decisions},
 			"finding": object{"type": "object", "description": "a finding document, version " + strconv.Itoa(rules.FindingVersion)},
 		}, "reporter", "received", "finding"),
 		"Page": of(object{"findings": arrayOf(reference("Finding")), "next": object{"type": "string", "description": "cursor of the next page; absent on the last"}}, "findings"),
@@ -105,8 +122,16 @@ func schemas() object {
 		"Agents": arrayOf(of(object{
 			"name": text, "state": object{"type": "string", "enum": []string{"reporting", "silent", "new", "revoked"}}, "enrolled": when, "heard": when,
 			"findings": number, "missing": number, "rejected": number, "lost": number, "dropped": number, "skew_ns": number, "skew_large": flag,
-			"certificate_expires": when, "heartbeat": object{"type": "object"}, "sequences": arrayOf(object{"type": "object"}),
+			"certificate_expires": when, "heartbeat": object{"type": "object"}, "labels": object{"type": "object", "additionalProperties": text}, "sequences": arrayOf(object{"type": "object"}),
 		}, "name", "state", "findings", "missing", "rejected", "lost", "dropped")),
+		"Verdict": of(object{
+			"state": object{"type": "string", "enum": store.TriageStates}, "assignee": text,
+			"decision": object{"type": "string", "enum": store.Decisions, "description": "a closed finding needs one; licensed needs a note that names the licence"}, "note": text,
+		}, "state"),
+		"Decision": of(object{
+			"key": number, "agent": text, "id": text, "at": when, "author": text, "state": text, "assignee": text, "decision": text, "note": text,
+		}, "key", "agent", "id", "at", "author", "state"),
+		"Decisions": arrayOf(reference("Decision")),
 		"Exporters": arrayOf(of(object{
 			"name": text, "type": text, "format": text, "pending": number, "behind": when, "parked": number, "last_sent": when, "failing": when, "error": text,
 		}, "name", "type", "format", "pending", "parked")),

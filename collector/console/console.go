@@ -16,6 +16,7 @@ import (
 	"sallyport/collector/export"
 	"sallyport/collector/fleet"
 	"sallyport/collector/store"
+	"sallyport/collector/triage"
 )
 
 //go:embed templates/*.html static/style.css
@@ -28,6 +29,7 @@ type Store interface {
 	Revisions(ctx context.Context, agent, id string, limit int) ([]store.Revision, error)
 	Evidence(ctx context.Context, agent, id string) (store.Evidence, error)
 	EvidenceFacts(ctx context.Context, agent, id string) (store.Evidence, error)
+	DecisionsOf(ctx context.Context, agent, id string) ([]store.Decision, error)
 	SetLegalHold(ctx context.Context, agent, id string, hold bool) error
 	LogAccess(context.Context, store.Access) error
 	AccessLog(ctx context.Context, limit int) ([]store.Access, error)
@@ -46,6 +48,11 @@ type Exporters interface {
 	Status(context.Context) ([]export.Status, error)
 }
 
+// Desk takes what reviewers say.
+type Desk interface {
+	Decide(ctx context.Context, agent, id string, v triage.Verdict, author, address string) (store.Decision, error)
+}
+
 // Accounts say who is there.
 type Accounts interface {
 	SignIn(ctx context.Context, name, password, address string) (string, error)
@@ -59,6 +66,7 @@ type Console struct {
 	store     Store
 	fleet     Fleet
 	exporters Exporters
+	desk      Desk
 	accounts  Accounts
 	version   string
 	logger    hclog.Logger
@@ -66,12 +74,12 @@ type Console struct {
 }
 
 // New reads the templates.
-func New(s Store, f Fleet, e Exporters, a Accounts, version string, logger hclog.Logger) (*Console, error) {
+func New(s Store, f Fleet, e Exporters, d Desk, a Accounts, version string, logger hclog.Logger) (*Console, error) {
 	p, err := parsePages()
 	if err != nil {
 		return nil, err
 	}
-	return &Console{store: s, fleet: f, exporters: e, accounts: a, version: version, logger: logger.Named("console"), pages: p}, nil
+	return &Console{store: s, fleet: f, exporters: e, desk: d, accounts: a, version: version, logger: logger.Named("console"), pages: p}, nil
 }
 
 // Handler serves the console at the root.
@@ -91,6 +99,7 @@ func (c *Console) Handler() http.Handler {
 	mux.Handle("GET /findings/{agent}/{id}", c.signedIn(account.ReadFindings, c.finding))
 	mux.Handle("GET /findings/{agent}/{id}/evidence", c.signedIn(account.ReadEvidence, c.evidence))
 	mux.Handle("POST /findings/{agent}/{id}/hold", c.signedIn(account.SetHold, c.hold))
+	mux.Handle("POST /findings/{agent}/{id}/triage", c.signedIn(account.Decide, c.decide))
 	mux.Handle("GET /agents", c.signedIn(account.ReadAgents, c.agents))
 	mux.Handle("GET /agents/{agent}", c.signedIn(account.ReadAgents, c.agent))
 	mux.Handle("GET /exporters", c.signedIn(account.ReadExporters, c.exporterList))

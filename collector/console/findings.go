@@ -11,6 +11,7 @@ import (
 
 	"sallyport/collector/account"
 	"sallyport/collector/store"
+	"sallyport/collector/triage"
 )
 
 // shownRevisions bounds the history on a finding's page.
@@ -27,7 +28,7 @@ type listPage struct {
 }
 
 // filters are the parameters of the list's form.
-var filters = []string{"q", "severity", "protocol", "direction", "outcome", "state", "agent", "entity", "from", "to", "test", "suppressed"}
+var filters = []string{"q", "severity", "protocol", "direction", "outcome", "state", "agent", "entity", "triage", "assignee", "decision", "from", "to", "test", "suppressed"}
 
 func (c *Console) findings(w http.ResponseWriter, r *http.Request, s account.Session) error {
 	values := url.Values{}
@@ -69,6 +70,8 @@ type findingPage struct {
 	Document  string
 	MayRead   bool // the packets
 	MayHold   bool
+	MayDecide bool
+	Decisions []store.Decision // the last first
 	Path      string
 }
 
@@ -79,7 +82,7 @@ func (c *Console) finding(w http.ResponseWriter, r *http.Request, s account.Sess
 		return err
 	}
 	p := findingPage{
-		Finding: f, Story: tell(&f.Finding), MayRead: s.May(account.ReadEvidence), MayHold: s.May(account.SetHold),
+		Finding: f, Story: tell(&f.Finding), MayRead: s.May(account.ReadEvidence), MayHold: s.May(account.SetHold), MayDecide: s.May(account.Decide),
 		Path: findingPath(agent, id), Document: document(f.Finding),
 	}
 	if e, err := c.store.EvidenceFacts(r.Context(), agent, id); err == nil {
@@ -88,6 +91,9 @@ func (c *Console) finding(w http.ResponseWriter, r *http.Request, s account.Sess
 		return err
 	}
 	if p.Revisions, err = c.store.Revisions(r.Context(), agent, id, shownRevisions); err != nil {
+		return err
+	}
+	if p.Decisions, err = c.store.DecisionsOf(r.Context(), agent, id); err != nil {
 		return err
 	}
 	c.render(w, http.StatusOK, "finding", s, p)
@@ -137,6 +143,21 @@ func (c *Console) hold(w http.ResponseWriter, r *http.Request, s account.Session
 		action = "set legal hold"
 	}
 	if err := c.log(r, s, action, agent+"/"+id); err != nil {
+		return err
+	}
+	http.Redirect(w, r, findingPath(agent, id), http.StatusSeeOther)
+	return nil
+}
+
+func (c *Console) decide(w http.ResponseWriter, r *http.Request, s account.Session) error {
+	agent, id := r.PathValue("agent"), r.PathValue("id")
+	v := triage.Verdict{State: r.PostFormValue("state"), Assignee: r.PostFormValue("assignee"), Decision: r.PostFormValue("decision"), Note: r.PostFormValue("note")}
+	_, err := c.desk.Decide(r.Context(), agent, id, v, s.Name, address(r))
+	var invalid triage.Invalid
+	if errors.As(err, &invalid) {
+		return refusal{http.StatusBadRequest, "This was not kept: " + invalid.Error() + ". Go back and change it."}
+	}
+	if err != nil {
 		return err
 	}
 	http.Redirect(w, r, findingPath(agent, id), http.StatusSeeOther)

@@ -16,6 +16,7 @@ const shownRows = 200
 // agentsPage is the list of agents.
 type agentsPage struct {
 	Agents []fleet.Agent
+	Labels []string // that they were filtered by
 	States map[string]int
 }
 
@@ -24,7 +25,9 @@ func (c *Console) agents(w http.ResponseWriter, r *http.Request, s account.Sessi
 	if err != nil {
 		return err
 	}
-	p := agentsPage{Agents: agents, States: map[string]int{}}
+	labels := r.URL.Query()["label"]
+	agents = fleet.Labelled(agents, labels)
+	p := agentsPage{Agents: agents, Labels: labels, States: map[string]int{}}
 	for _, a := range agents {
 		p.States[a.State]++
 	}

@@ -119,6 +119,9 @@ func (l *Log) Run(ctx context.Context) error {
 	tick := time.NewTicker(l.cfg.CheckpointEvery)
 	defer tick.Stop()
 	for {
+		if err := l.catchUp(ctx); err != nil && ctx.Err() == nil {
+			l.logger.Error("decisions not recorded; it is tried again", "error", err)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -158,4 +161,21 @@ func (l *Log) publish(ctx context.Context) error {
 	}
 	l.logger.Info("record signed", "entries", c.Size)
 	return nil
+}
+
+// catchUp records decisions that a collector took and did not come to record.
+func (l *Log) catchUp(ctx context.Context) error {
+	list, err := l.store.Unrecorded(ctx, l.cfg.Batch)
+	if err != nil {
+		return err
+	}
+	entries := make([]stream.Entry, 0, len(list))
+	for _, d := range list {
+		e, err := DecisionEntry(d)
+		if err != nil {
+			return err
+		}
+		entries = append(entries, e)
+	}
+	return l.Append(ctx, entries)
 }

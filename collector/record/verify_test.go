@@ -178,7 +178,7 @@ func TestTamperingIsFound(t *testing.T) {
 		{"a finding's time of receipt", "UPDATE findings SET received = received + 1 WHERE id = 'f2'", "finding f2 of web-1"},
 		{"a finding gone", "DELETE FROM findings WHERE id = 'f2'", "finding f2 of web-1"},
 		{"a finding added", `INSERT INTO findings SELECT 99, agent, 'f9', revision, state, severity, test, retro, suppressed, host, rule, protocol, direction, outcome, remote,
- remote_port, executable, username, pod, first_seen, last_seen, received, legal_hold, words, REPLACE(document, '"id":"f2"', '"id":"f9"'), triage, assignee, decision FROM findings WHERE id = 'f2'`, "finding f9 of web-1"},
+ remote_port, executable, username, pod, first_seen, last_seen, received, legal_hold, words, REPLACE(document, '"id":"f2"', '"id":"f9"'), triage, assignee, decision, stored FROM findings WHERE id = 'f2'`, "finding f9 of web-1"},
 		{"packets", "UPDATE evidence SET pcapng = 'other' WHERE id = 'f2'", "packets of finding f2"},
 		{"packets' claim", "UPDATE evidence SET sha256 = 'other' WHERE id = 'f2'", "packets of finding f2"},
 		{"a revision", "UPDATE revisions SET flows = 9 WHERE id = 'f2'", "revision 1"},

@@ -65,9 +65,9 @@ func (q *Query) set(name, value string) (err error) {
 	case "suppressed":
 		q.Suppressed, err = parseBool(name, value)
 	case "from":
-		q.From, err = parseTime(name, value)
+		q.From, err = ParseTime(name, value)
 	case "to":
-		q.To, err = parseTime(name, value)
+		q.To, err = ParseTime(name, value)
 	case "limit":
 		if q.Limit, err = strconv.Atoi(value); err != nil || q.Limit < 1 || q.Limit > MaxPage {
 			return fmt.Errorf("limit must lie between 1 and %d", MaxPage)
@@ -86,8 +86,8 @@ func parseBool(name, value string) (*bool, error) {
 	return &b, nil
 }
 
-// parseTime reads RFC 3339, or a date, which begins in UTC.
-func parseTime(name, value string) (time.Time, error) {
+// ParseTime reads RFC 3339, or a date, which begins in UTC.
+func ParseTime(name, value string) (time.Time, error) {
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04", time.DateOnly} {
 		if t, err := time.Parse(layout, value); err == nil {
 			return t, nil

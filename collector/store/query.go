@@ -110,11 +110,13 @@ func (s *Store) Finding(ctx context.Context, agent, id string) (Finding, error) 
 	return page.Findings[0], nil
 }
 
-func scanFinding(rows *sql.Rows) (Finding, [2]int64, error) {
+// scanFinding reads findingColumns and what is selected after them.
+func scanFinding(rows *sql.Rows, more ...any) (Finding, [2]int64, error) {
 	var f Finding
 	var key, last, received, hold int64
 	var document string
-	if err := rows.Scan(&key, &f.Reporter, &last, &received, &hold, &f.Triage, &f.Assignee, &f.Decision, &document); err != nil {
+	into := append([]any{&key, &f.Reporter, &last, &received, &hold, &f.Triage, &f.Assignee, &f.Decision, &document}, more...)
+	if err := rows.Scan(into...); err != nil {
 		return Finding{}, [2]int64{}, err
 	}
 	if err := json.Unmarshal([]byte(document), &f.Finding); err != nil {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"sallyport/collector/stream"
 	"sallyport/rules"
@@ -19,14 +20,14 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
 
 // upsertFinding keeps the highest revision, whatever the order they come in.
 const upsertFinding = `INSERT INTO findings (agent, id, revision, state, severity, test, retro, suppressed, host, rule, protocol,
- direction, outcome, remote, remote_port, executable, username, pod, first_seen, last_seen, received, words, document)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ direction, outcome, remote, remote_port, executable, username, pod, first_seen, last_seen, received, words, document, stored)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (agent, id) DO UPDATE SET revision = excluded.revision, state = excluded.state, severity = excluded.severity,
  test = excluded.test, retro = excluded.retro, suppressed = excluded.suppressed, host = excluded.host, rule = excluded.rule,
  protocol = excluded.protocol, direction = excluded.direction, outcome = excluded.outcome, remote = excluded.remote,
  remote_port = excluded.remote_port, executable = excluded.executable, username = excluded.username, pod = excluded.pod,
  first_seen = excluded.first_seen, last_seen = excluded.last_seen, received = excluded.received, words = excluded.words,
- document = excluded.document
+ document = excluded.document, stored = excluded.stored
 WHERE excluded.revision > findings.revision
 RETURNING key`
 
@@ -46,7 +47,7 @@ func (s *Store) Save(ctx context.Context, batch []stream.Entry) error {
 	sorted := slices.Clone(batch)
 	slices.SortStableFunc(sorted, func(a, b stream.Entry) int { return cmp.Or(cmp.Compare(a.Agent, b.Agent), cmp.Compare(a.ID, b.ID)) })
 	return s.tx(ctx, func(tx *sql.Tx) error {
-		b := saver{ctx: ctx, tx: tx, dialect: s.dialect, statements: map[string]*sql.Stmt{}, came: map[string][]int64{}}
+		b := saver{ctx: ctx, tx: tx, dialect: s.dialect, statements: map[string]*sql.Stmt{}, came: map[string][]int64{}, now: micros(time.Now())}
 		for i := range sorted {
 			if err := b.entry(&sorted[i]); err != nil {
 				return err
@@ -65,6 +66,7 @@ type saver struct {
 	tx         *sql.Tx
 	dialect    dialect
 	statements map[string]*sql.Stmt
+	now        int64              // when the batch is stored
 	came       map[string][]int64 // of new revisions, the time of receipt, by agent
 }
 
@@ -145,7 +147,7 @@ func (b *saver) finding(e *stream.Entry, f *rules.Finding) error {
 		return err
 	}
 	var key int64
-	switch err := st.QueryRowContext(b.ctx, row...).Scan(&key); {
+	switch err := st.QueryRowContext(b.ctx, append(row, b.now)...).Scan(&key); {
 	case errors.Is(err, sql.ErrNoRows):
 		return nil // an older revision than the one kept
 	case err != nil:

@@ -94,6 +94,12 @@ func (s *Store) DecisionsAfter(ctx context.Context, key int64, limit int) ([]Dec
 	return s.decisions(ctx, "key > ? ORDER BY key LIMIT ?", key, limit)
 }
 
+// Unrecorded lists decisions that the record has not.
+func (s *Store) Unrecorded(ctx context.Context, limit int) ([]Decision, error) {
+	return s.decisions(ctx, `NOT EXISTS (SELECT 1 FROM record_entries r WHERE r.kind = 'decision' AND r.agent = decisions.agent AND r.id = decisions.id
+AND r.revision = decisions.key) ORDER BY key LIMIT ?`, limit)
+}
+
 func (s *Store) decisions(ctx context.Context, where string, args ...any) ([]Decision, error) {
 	var list []Decision
 	err := s.each(ctx, "SELECT key, agent, id, at, author, state, assignee, decision, note FROM decisions WHERE "+where, args, func(rows *sql.Rows) error {
