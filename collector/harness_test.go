@@ -52,7 +52,7 @@ type site struct {
 }
 
 // startSite makes and starts a collector.
-func startSite(t *testing.T, cfg Config) *site {
+func startSite(t testing.TB, cfg Config) *site {
 	t.Helper()
 	made, err := Init(t.Context(), cfg)
 	if err != nil {
@@ -63,7 +63,7 @@ func startSite(t *testing.T, cfg Config) *site {
 	return s
 }
 
-func (s *site) start(t *testing.T) {
+func (s *site) start(t testing.TB) {
 	t.Helper()
 	logger := hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: testLog{t}})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -89,7 +89,7 @@ func (s *site) start(t *testing.T) {
 	t.Cleanup(s.stop)
 }
 
-type testLog struct{ t *testing.T }
+type testLog struct{ t testing.TB }
 
 func (l testLog) Write(p []byte) (int, error) {
 	l.t.Log(string(bytes.TrimSpace(p)))
@@ -208,21 +208,32 @@ func (a *agent) post(t testing.TB, path string, body, out any) int {
 
 // send sends lines, packed, and returns the status and the answer's body.
 func (a *agent) send(lines []rules.Envelope) (int, []byte, error) {
+	body, err := packLines(lines)
+	if err != nil {
+		return 0, nil, err
+	}
+	return a.sendPacked(body)
+}
+
+// packLines makes a request's body.
+func packLines(lines []rules.Envelope) ([]byte, error) {
 	var body bytes.Buffer
 	z, err := zstd.NewWriter(&body)
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
 	e := json.NewEncoder(z)
 	for _, l := range lines {
 		if err := e.Encode(l); err != nil {
-			return 0, nil, err
+			return nil, err
 		}
 	}
-	if err := z.Close(); err != nil {
-		return 0, nil, err
-	}
-	req, err := http.NewRequest(http.MethodPost, a.url+rules.PathFindings, &body)
+	err = z.Close()
+	return body.Bytes(), err
+}
+
+func (a *agent) sendPacked(body []byte) (int, []byte, error) {
+	req, err := http.NewRequest(http.MethodPost, a.url+rules.PathFindings, bytes.NewReader(body))
 	if err != nil {
 		return 0, nil, err
 	}
