@@ -308,6 +308,7 @@ func (a *Agent) runSensors(g *errgroup.Group, ctx context.Context) {
 				return nil
 			}
 		}
+		debug.FreeOSMemory() // loading took a multiple of what stays
 		close(a.ready)
 		a.log.Info("watching", "entities_from", a.live.Set().PackNames(), "indicators", a.live.Set().Len())
 		return nil
