@@ -308,8 +308,8 @@ func (a *Agent) runSensors(g *errgroup.Group, ctx context.Context) {
 				return nil
 			}
 		}
-		debug.FreeOSMemory() // loading took a multiple of what stays
 		close(a.ready)
+		debug.FreeOSMemory() // loading took a multiple of what stays
 		a.log.Info("watching", "entities_from", a.live.Set().PackNames(), "indicators", a.live.Set().Len())
 		return nil
 	})
