@@ -53,11 +53,10 @@ type Watcher struct {
 	started time.Time       // of Check alone
 }
 
-// hole is how many numbers of an agent were missing some time ago.
+// hole is which numbers of an agent were missing at two times, by epoch.
 type hole struct {
-	at      time.Time
-	missing uint64
-	sure    uint64 // missing then and still
+	at          time.Time // of recent
+	old, recent map[string]store.Ranges
 }
 
 // NewWatcher makes a watcher. gone reads from an agent's open coverage which
@@ -136,16 +135,36 @@ func (w *Watcher) agent(ctx context.Context, a Agent, coverage string, now time.
 // missing is how many numbers of an agent are missing and were some time ago: one
 // batch may overtake another.
 func (w *Watcher) missing(a Agent, now time.Time) uint64 {
-	h, ok := w.holes[a.Name]
-	if !ok || now.Sub(h.at) >= holeGrace {
-		if ok {
-			h.sure = min(h.missing, a.Missing)
-		}
-		h.at, h.missing = now, a.Missing
+	holes := map[string]store.Ranges{}
+	for _, s := range a.Sequences {
+		holes[s.Epoch] = s.Missing
 	}
-	h.sure = min(h.sure, a.Missing)
-	w.holes[a.Name] = h
-	return h.sure
+	h := w.holes[a.Name]
+	if now.Sub(h.at) >= holeGrace {
+		h = hole{at: now, old: h.recent, recent: holes}
+		w.holes[a.Name] = h
+	}
+	var n uint64
+	for epoch, r := range holes {
+		n += overlap(h.old[epoch], r)
+	}
+	return n
+}
+
+// overlap is how many numbers are in both.
+func overlap(a, b store.Ranges) uint64 {
+	var n uint64
+	for len(a) > 0 && len(b) > 0 {
+		if from, to := max(a[0][0], b[0][0]), min(a[0][1], b[0][1]); from <= to {
+			n += to - from + 1
+		}
+		if a[0][1] < b[0][1] {
+			a = a[1:]
+		} else {
+			b = b[1:]
+		}
+	}
+	return n
 }
 
 // known is the last revision of a finding of ours, nil where there is none.

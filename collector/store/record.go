@@ -30,14 +30,20 @@ type RecordTx struct {
 	s    *Store
 	tx   *sql.Tx
 	Size int64
+
+	entry, hash *sql.Stmt
+	added       map[int64]string // hashes of this transaction
 }
 
 // AppendRecord runs f in a transaction that holds the record's head.
 func (s *Store) AppendRecord(ctx context.Context, f func(*RecordTx) error) error {
 	return s.tx(ctx, func(tx *sql.Tx) error {
-		r := &RecordTx{ctx: ctx, s: s, tx: tx}
+		r := &RecordTx{ctx: ctx, s: s, tx: tx, added: map[int64]string{}}
 		if err := tx.QueryRowContext(ctx, "SELECT size FROM record_head WHERE one = 1"+s.dialect.lock).Scan(&r.Size); err != nil {
 			return fmt.Errorf("read record's head: %w", err)
+		}
+		if err := r.prepare(); err != nil {
+			return err
 		}
 		if err := f(r); err != nil {
 			return err
@@ -49,12 +55,22 @@ func (s *Store) AppendRecord(ctx context.Context, f func(*RecordTx) error) error
 	})
 }
 
+func (r *RecordTx) prepare() error {
+	var err error
+	if r.entry, err = r.tx.PrepareContext(r.ctx, r.s.dialect.bind(`INSERT INTO record_entries (n, kind, agent, id, revision, received, salt, digest, document)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (kind, agent, id, revision) DO NOTHING`)); err != nil {
+		return fmt.Errorf("prepare statement: %w", err)
+	}
+	if r.hash, err = r.tx.PrepareContext(r.ctx, r.s.dialect.bind("INSERT INTO record_hashes (place, hash) VALUES (?, ?)")); err != nil {
+		return fmt.Errorf("prepare statement: %w", err)
+	}
+	return nil
+}
+
 // Add puts an entry at the record's end; false where the record has it already.
 func (r *RecordTx) Add(e *RecordEntry) (bool, error) {
 	e.N = r.Size
-	res, err := r.tx.ExecContext(r.ctx, r.s.dialect.bind(`INSERT INTO record_entries (n, kind, agent, id, revision, received, salt, digest, document)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (kind, agent, id, revision) DO NOTHING`),
-		e.N, e.Kind, e.Agent, e.ID, int64(e.Revision), micros(e.Received), e.Salt, e.Digest, e.Document)
+	res, err := r.entry.ExecContext(r.ctx, e.N, e.Kind, e.Agent, e.ID, int64(e.Revision), micros(e.Received), e.Salt, e.Digest, e.Document)
 	if err != nil {
 		return false, fmt.Errorf("append record: %w", err)
 	}
@@ -68,14 +84,35 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (kind, agent, id, revision) DO NO
 
 // AddHash keeps a hash of the tree.
 func (r *RecordTx) AddHash(place int64, hash string) error {
-	if _, err := r.tx.ExecContext(r.ctx, r.s.dialect.bind("INSERT INTO record_hashes (place, hash) VALUES (?, ?)"), place, hash); err != nil {
+	if _, err := r.hash.ExecContext(r.ctx, place, hash); err != nil {
 		return fmt.Errorf("append record's hash: %w", err)
 	}
+	r.added[place] = hash
 	return nil
 }
 
 // Hashes reads hashes of the tree, those that were just added among them.
 func (r *RecordTx) Hashes(places []int64) ([]string, error) {
+	list := make([]string, len(places))
+	var ask []int64
+	for i, p := range places {
+		if list[i] = r.added[p]; list[i] == "" {
+			ask = append(ask, p)
+		}
+	}
+	kept, err := r.kept(ask)
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		if list[i] == "" {
+			list[i], kept = kept[0], kept[1:]
+		}
+	}
+	return list, nil
+}
+
+func (r *RecordTx) kept(places []int64) ([]string, error) {
 	return recordHashes(places, func(query string, args []any) (*sql.Rows, error) {
 		return r.tx.QueryContext(r.ctx, r.s.dialect.bind(query), args...)
 	})

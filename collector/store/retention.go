@@ -65,7 +65,7 @@ WHERE f.agent = x.agent AND f.id = x.id AND f.received < ? AND f.legal_hold = 0)
 // retainRecord takes the documents and salts of expired entries out of the
 // record; their digests stay, so that the rest can still be verified.
 func (s *Store) retainRecord(ctx context.Context, tx *sql.Tx, before int64, now time.Time) error {
-	_, err := tx.ExecContext(ctx, s.dialect.bind(`UPDATE record_entries SET document = '', salt = '', removed = ? WHERE received < ? AND removed = 0
+	_, err := tx.ExecContext(ctx, s.dialect.bind(`UPDATE record_entries SET document = '', salt = '', removed = ? WHERE kind IN ('finding', 'rejected', 'coverage', 'decision') AND received < ? AND removed = 0
 AND NOT EXISTS (SELECT 1 FROM findings f WHERE f.agent = record_entries.agent AND f.id = record_entries.id AND (f.legal_hold = 1 OR f.received >= ?))`),
 		micros(now), before, before)
 	if err != nil {
