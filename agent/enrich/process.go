@@ -10,12 +10,13 @@ const maxParents = 8
 
 // process names the owner's process, its parents and its user.
 type process struct {
-	source ProcessSource
-	users  *users
+	source     ProcessSource
+	users      *users
+	redactions *redactions
 }
 
 func newProcess(source ProcessSource, passwd string) *process {
-	return &process{source, newUsers(passwd)}
+	return &process{source, newUsers(passwd), newRedactions()}
 }
 
 func (p *process) enrich(o *rules.Observation, owner sensor.OwnerRef) {
@@ -59,7 +60,7 @@ func (p *process) find(ref sensor.ProcessRef) (sensor.Process, bool) {
 func (p *process) describe(k sensor.Process, host bool) *rules.Process {
 	d := &rules.Process{
 		PID: k.Ref.PID, Start: k.Start, Executable: k.Executable, Name: k.Name,
-		Args: Redact(k.Args), UID: k.UID,
+		Args: p.redactions.of(k.Args), UID: k.UID,
 	}
 	if host || k.UID == 0 {
 		d.User = p.users.name(k.UID)

@@ -219,7 +219,8 @@ func (c *processCache) get(ref ProcessRef) (Process, bool) {
 	fresh := k != nil
 	if fresh {
 		p = k.Process
-		fresh = p.Executable != "" && (!p.Exited.IsZero() || now.Sub(k.looked) < cgroupAge)
+		// One whose executable cannot be read is not asked for it at every flow.
+		fresh = p.Executable != "" && !p.Exited.IsZero() || now.Sub(k.looked) < cgroupAge
 	}
 	c.mu.Unlock()
 	if fresh {
