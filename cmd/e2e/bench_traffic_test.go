@@ -5,13 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
-	"slices"
 	"testing"
-	"time"
 
 	"sallyport/agent/testenv"
 )
@@ -121,71 +118,4 @@ func newLines[T any](b *testing.B, path string, offset *int64) (out []T) {
 		out = append(out, v)
 	}
 	return out
-}
-
-// bulkRounds is how often each mode of BenchmarkBulk is measured, in turn.
-const bulkRounds = 7
-
-// BenchmarkBulk measures one TCP stream over a veth pair with the agent on and
-// off. Run it with -benchtime 1x.
-func BenchmarkBulk(b *testing.B) {
-	iperf := testenv.Tool(b, "iperf3")
-	s := newSite(b, "")
-	client, server := testenv.Pair(b)
-	serving := server.Command(iperf, "-s")
-	if err := serving.Start(); err != nil {
-		b.Fatal(err)
-	}
-	defer func() { serving.Process.Kill(); serving.Wait() }()
-	run := func() float64 { return iperfRun(b, client, iperf) }
-	for b.Loop() {
-		var on, off []float64
-		run()
-		for range bulkRounds {
-			on = append(on, run(), run())
-			s.agent.end(b)
-			off = append(off, run(), run())
-			s.startAgent(b)
-		}
-		slices.Sort(on)
-		slices.Sort(off)
-		b.ReportMetric(100*on[len(on)/2]/off[len(off)/2], "%-of-rate-without-agent")
-		b.ReportMetric(off[len(off)/2]/1e9, "Gbit/s-without-agent")
-		b.Logf("load average %s; Gbit/s with %.1f, without %.1f", loadAverage(), scaled(on), scaled(off))
-	}
-	b.ReportMetric(0, "ns/op")
-}
-
-func scaled(x []float64) []float64 {
-	out := make([]float64, len(x))
-	for i := range x {
-		out[i] = x[i] / 1e9
-	}
-	return out
-}
-
-// iperfRun is one second's rate in bits a second.
-func iperfRun(b *testing.B, n testenv.Netns, iperf string) float64 {
-	b.Helper()
-	var report struct {
-		End struct {
-			Received struct {
-				Rate float64 `json:"bits_per_second"`
-			} `json:"sum_received"`
-		} `json:"end"`
-		Error string `json:"error"`
-	}
-	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
-		out, _ := n.Command(iperf, "-c", testenv.ServerAddr, "-t", "1", "-J").Output()
-		if err := json.Unmarshal(out, &report); err != nil {
-			b.Fatalf("read iperf3's report: %v\n%s", err, out)
-		}
-		if report.Error == "" && report.End.Received.Rate > 0 {
-			return report.End.Received.Rate
-		}
-		if time.Now().After(deadline) {
-			b.Fatal(fmt.Errorf("iperf3: %s", report.Error))
-		}
-		report.Error = ""
-	}
 }
