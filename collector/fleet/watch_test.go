@@ -197,7 +197,7 @@ func TestTamperingAndSkew(t *testing.T) {
 
 func TestBurstCollapses(t *testing.T) {
 	b := newBench(t)
-	match := []rules.Match{{Entity: rules.EntityRef{ID: "example-entity"}, Indicator: rules.IndicatorRef{Type: "ip", Value: "203.0.113.9"}}}
+	match := []rules.Match{{Field: "remote.addr", Value: "203.0.113.9", Statement: "s", Entity: rules.EntityRef{ID: "example-entity", Name: "Example"}, Indicator: rules.IndicatorRef{Type: "ip", Value: "203.0.113.9"}}}
 	f := rules.Finding{ID: "f", Revision: 1, State: rules.StateOpened, Severity: rules.SeverityCritical, Rule: rules.RuleRef{ID: "r"}, Matches: match}
 	report := func(agent string) {
 		t.Helper()
