@@ -27,9 +27,9 @@ type member struct {
 }
 
 // startMembers starts collectors that are one.
-func startMembers(t *testing.T, c *natsCluster, n int) []*member {
+func startMembers(t *testing.T, c *natsCluster, postgres string, n int) []*member {
 	t.Helper()
-	postgres, ca := postgrestest.Start(t), filepath.Join(t.TempDir(), "ca")
+	ca := filepath.Join(t.TempDir(), "ca")
 	var list []*member
 	for i := range n {
 		cfg := testConfig(t)
@@ -111,7 +111,8 @@ func TestSeveralCollectorsAreOne(t *testing.T) {
 	const agents, step = 3, 60
 	cluster := startNATS(t)
 	cluster.whole(t)
-	members := startMembers(t, cluster, 2)
+	postgres := postgrestest.New(t)
+	members := startMembers(t, cluster, postgres.DSN, 2)
 	balancer := startBalancer(t, members[0].agents, members[1].agents)
 	token := members[0].site.token(t)
 	var senders []*sender
@@ -147,6 +148,10 @@ func TestSeveralCollectorsAreOne(t *testing.T) {
 		balancer.set(i, m.agents)
 		goesOn(fmt.Sprintf("with collector %d again", i))
 	}
+	postgres.Kill()
+	goesOn("without PostgreSQL")
+	postgres.Run(t)
+	goesOn("with PostgreSQL again")
 	close(stop)
 	running.Wait()
 
