@@ -14,8 +14,11 @@ import (
 // Hooks implements Sensor.
 func (s *Socket) Hooks() []HookState {
 	s.mu.Lock()
-	kernel, whole := s.kernel, s.whole
+	kernel, whole, failure := s.kernel, s.whole, s.failure
 	s.mu.Unlock()
+	if failure != nil {
+		return []HookState{{Name: "all", Error: failure.Error(), Consequence: "flows have no owner, and blocked connects are not seen: the link sensor works alone"}}
+	}
 	if kernel == nil {
 		return nil
 	}

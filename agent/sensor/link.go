@@ -50,6 +50,14 @@ func NewLink(cfg LinkConfig, log hclog.Logger) *Link {
 // Name implements Sensor.
 func (*Link) Name() string { return "link" }
 
+// StandAlone has the sensor take every IP packet, since no socket sensor does.
+// It is to be called before Run.
+func (l *Link) StandAlone() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cfg.Tap, l.cfg.Outgoing = true, true
+}
+
 const (
 	linkPoll   = 100 * time.Millisecond
 	linkCheck  = time.Second      // statistics, interfaces that came back
@@ -289,6 +297,8 @@ func (l *Link) closeAll() {
 // SetPrefixes implements Sensor. The kernel side has no trie: a tap gives every
 // packet anyway, and without it attributed remotes are the socket sensor's.
 func (l *Link) SetPrefixes(prefixes []netip.Prefix) (PrefixReport, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	report := PrefixReport{Given: len(prefixes)}
 	if l.cfg.Tap {
 		report.Loaded = report.Given

@@ -10,12 +10,17 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"github.com/hashicorp/go-hclog"
 
 	"sallyport/bpf"
 )
 
 var _ Sensor = (*Socket)(nil)
+
+// ErrUnsupported is returned by Run where this kernel, or its mounts, cannot
+// carry the socket sensor: others must do without it.
+var ErrUnsupported = errors.New("the socket sensor cannot run on this host")
 
 // checkInterval is the time between readings of the hooks' state.
 const checkInterval = time.Minute
@@ -31,7 +36,8 @@ type Socket struct {
 
 	mu       sync.Mutex
 	kernel   *bpf.Kernel
-	whole    bool // the host's whole cgroup tree is seen
+	failure  error // why Run ended before it began
+	whole    bool  // the host's whole cgroup tree is seen
 	prefixes []netip.Prefix
 }
 
@@ -45,12 +51,13 @@ func NewSocket(cfg SocketConfig, log hclog.Logger) *Socket {
 // Name implements Sensor.
 func (*Socket) Name() string { return "socket" }
 
-// Run implements Sensor. It fails with bpf.ErrNoCgroup where no cgroup v2 is
-// mounted, and where the kernel refuses the programs that see packets.
+// Run implements Sensor. It fails with ErrUnsupported where no cgroup v2 is
+// mounted or the kernel lacks what the programs need, and where the kernel
+// refuses the programs that see packets.
 func (s *Socket) Run(ctx context.Context, h Handler, ready func()) error {
 	kernel, err := s.start()
 	if err != nil {
-		return err
+		return s.failed(err)
 	}
 	defer s.stop(kernel)
 	c := newConverter(s, kernel, h)
@@ -98,6 +105,17 @@ func (s *Socket) start() (*bpf.Kernel, error) {
 		}
 	}
 	return kernel, nil
+}
+
+// failed remembers why the sensor does not run.
+func (s *Socket) failed(err error) error {
+	if errors.Is(err, bpf.ErrNoCgroup) || errors.Is(err, ebpf.ErrNotSupported) {
+		err = fmt.Errorf("%w: %w", ErrUnsupported, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failure = err
+	return err
 }
 
 func (s *Socket) stop(kernel *bpf.Kernel) {
