@@ -7,9 +7,11 @@ BUILD   := build
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 FUZZTIME := 20s
+BENCHES := bench-size bench-kernel bench-agent bench-bulk bench-replay bench-rules bench-history bench-parts bench-collector
+ONCE    := -run '^$$' -benchtime 1x -timeout 15m
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test build generate check fmt vet lint drift test test-unit test-e2e test-lab test-long fuzz bench score run stop clean
+.PHONY: help deps deps-test build generate check fmt vet lint drift test test-unit test-e2e test-lab test-long fuzz $(BENCHES) bench score run stop clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
