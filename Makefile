@@ -60,6 +60,36 @@ test-e2e: ## Agent, collector and real peers in network namespaces (root)
 test-lab: ## The long list of real peers, one by one (root)
 	SALLYPORT_TEST_LAB=1 SALLYPORT_TEST_REQUIRE=$${SALLYPORT_TEST_REQUIRE-kernel,peers} $(GO) test -count=1 -timeout 30m ./cmd/e2e -run 'TestLab' -v
 
+bench: $(BENCHES) ## Every benchmark of docs/benchmarks.md, one after the other (root)
+
+bench-size: build
+	@stat -c '%n %s bytes' $(BUILD)/sallyport $(BUILD)/sallyport-collector
+
+bench-kernel:
+	$(GO) test $(ONCE) -bench . ./bpf
+
+bench-agent:
+	$(GO) test $(ONCE) -bench Agent ./cmd/e2e
+
+bench-bulk:
+	$(GO) test $(ONCE) -bench Bulk ./cmd/e2e
+
+bench-replay:
+	$(GO) test $(ONCE) -bench ReplayBesideNDPI ./cmd/sallyport
+
+bench-rules:
+	$(GO) test $(ONCE) -bench Load5M ./rules
+	$(GO) test -run '^$$' -benchtime 20000x -bench 'Lookup5M|MatchShipped' ./rules
+
+bench-history:
+	SALLYPORT_HISTORY_FLOWS=$${SALLYPORT_HISTORY_FLOWS-500000} $(GO) test $(ONCE) -bench BenchmarkHistory ./agent/history
+
+bench-parts:
+	$(GO) test -run '^$$' -bench . ./agent/protocol ./agent/deliver
+
+bench-collector:
+	SALLYPORT_BENCH_FINDINGS=$${SALLYPORT_BENCH_FINDINGS-3200} $(GO) test $(ONCE) -bench Ingest ./collector
+
 score: ## Identification against labelled captures: make score CAPTURES=DIR
 	@test -n "$(CAPTURES)" || { echo 'usage: make score CAPTURES=DIR (with labels.jsonl in it)'; exit 2; }
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BUILD)/ ./cmd/sallyport
