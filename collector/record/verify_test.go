@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sallyport/collector/store"
+	"sallyport/collector/store/postgrestest"
 	"sallyport/collector/stream"
 	"sallyport/rules"
 )
@@ -29,9 +30,14 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
+	return newBenchOn(t, store.DefaultConfig())
+}
+
+func newBenchOn(t *testing.T, cfg store.Config) *bench {
+	t.Helper()
 	b := &bench{t: t, state: t.TempDir(), seq: map[string]uint64{}}
 	var err error
-	if b.store, err = store.Open(t.Context(), store.DefaultConfig(), b.state); err != nil {
+	if b.store, err = store.Open(t.Context(), cfg, b.state); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.store.Close() })
@@ -153,6 +159,41 @@ func TestVerifyAgrees(t *testing.T) {
 	if v.Entries != 8 || v.Checkpoints != 4 || v.Findings != 3 || v.Packets != 3 || v.Decisions != 1 {
 		t.Errorf("%+v", v)
 	}
+}
+
+// TestPostgres runs the record, its verification, a report and retention on
+// PostgreSQL.
+func TestPostgres(t *testing.T) {
+	cfg := store.DefaultConfig()
+	cfg.Postgres = postgrestest.Start(t)
+	b := newBenchOn(t, cfg)
+	b.fill()
+	v := b.verify()
+	if len(v.Differences) > 0 || v.Entries != 7 || v.Findings != 3 || v.Decisions != 1 {
+		t.Fatalf("%+v", v)
+	}
+	r, err := Build(t.Context(), b.store, Query{Entity: "example-entity", From: noon.Add(-time.Hour), To: noon.Add(time.Hour)}, "test", noon)
+	b.must(err)
+	if r.Totals.Contacts != 3 {
+		t.Errorf("%+v", r.Totals)
+	}
+	list, err := b.store.Arrived(t.Context(), store.Query{Entity: "example-entity"}, store.Arrival{At: noon.AddDate(-10, 0, 0)})
+	b.must(err)
+	if len(list) > 3 { // fewer where what was stored has not settled yet
+		t.Errorf("%d arrived", len(list))
+	}
+	if _, err := b.store.Retain(t.Context(), noon.Add(cfg.Keep+48*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if v := b.verify(); len(v.Differences) > 0 || v.Removed != 7 {
+		t.Errorf("after retention: %+v", v)
+	}
+	if _, err := b.store.Bursts(t.Context(), noon, 2); err != nil {
+		t.Error(err)
+	}
+	b.must(b.store.AddSightings(t.Context(), []store.Sighting{{Rule: "r", Indicator: "i", Agent: "a", At: noon}}))
+	b.must(b.store.SetLabel(t.Context(), "a", "group", "x"))
+	b.must(b.store.SetLabel(t.Context(), "a", "group", ""))
 }
 
 // TestTamperingIsFound changes one stored thing at a time.
