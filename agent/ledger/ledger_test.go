@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-hclog"
+	bolt "go.etcd.io/bbolt"
 
 	"sallyport/rules"
 )
@@ -278,4 +279,21 @@ func sameContent(a, b rules.Finding) bool {
 	x, _ := json.Marshal(a)
 	y, _ := json.Marshal(b)
 	return string(x) == string(y)
+}
+
+func TestPruneOverADamagedRow(t *testing.T) {
+	l := openLedger(t, filepath.Join(t.TempDir(), "ledger.db"), &memory{}, nil)
+	err := l.db.db.Update(func(tx *bolt.Tx) error {
+		b := tx.Bucket(bucketRevisions)
+		return errors.Join(b.Put([]byte("bad"), []byte{1}), b.Put([]byte("good"), encodeRevision(7, time.Now())))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.db.prune(1); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := l.db.revision("good"); err != nil || n != 7 {
+		t.Errorf("the next number starts from %d, %v; want 7, kept by the floor", n, err)
+	}
 }

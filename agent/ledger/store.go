@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -246,15 +247,21 @@ func (s *store) prune(limit int) error {
 			return nil
 		}
 		var all []used
-		b.ForEach(func(k, v []byte) error {
+		err := b.ForEach(func(k, v []byte) error {
 			if tx.Bucket(bucketOpen).Get(k) != nil || tx.Bucket(bucketUnsent).Get(k) != nil {
 				return nil
 			}
-			revision, _ := decodeRevision(v)
+			revision, ok := decodeRevision(v)
+			if !ok {
+				return nil // a damaged row says nothing, and costs nothing
+			}
 			all = append(all, used{string(k), revision, int64(binary.BigEndian.Uint64(v[8:]))})
 			return nil
 		})
-		slices.SortFunc(all, func(a, b used) int { return int(a.at - b.at) })
+		if err != nil {
+			return err
+		}
+		slices.SortFunc(all, func(a, b used) int { return cmp.Compare(a.at, b.at) })
 		floor, _ := decodeRevision(tx.Bucket(bucketMeta).Get(keyFloor))
 		for _, u := range all[:min(len(all), n-limit+limit/10)] {
 			floor = max(floor, u.revision)
