@@ -138,11 +138,15 @@ func deviceOf(path string) (uint64, bool) {
 }
 
 func examine(path string) recognised {
-	f, err := os.Open(path)
+	// Whoever owns the file may have put a FIFO in its place meanwhile.
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return recognised{}
 	}
 	defer f.Close()
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		return recognised{}
+	}
 	if v, isGo := goProduct(f); isGo {
 		return v
 	}
