@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"sallyport/agent/testenv"
@@ -89,6 +90,9 @@ func (b *browser) call(method string, params, result any) {
 		}
 		if answer.ID != b.next {
 			continue
+		}
+		if answer.Error != nil && strings.Contains(answer.Error.Message, "navigated") {
+			return // the page went while it was asked: waitFor asks the next one
 		}
 		if answer.Error != nil {
 			b.t.Fatalf("%s: %s", method, answer.Error.Message)

@@ -93,7 +93,7 @@ func TestConsoleInABrowser(t *testing.T) {
 	b.waitFor("document.body.innerText.includes('in pod ops/jump-7') && document.body.innerText.includes('E.O. 13694')")
 	b.shot("finding")
 	b.eval("document.querySelector('form[action$=hold] button').click()")
-	b.waitFor("document.body.innerText.includes('End legal hold')")
+	b.waitFor("document.readyState === 'complete' && document.body.innerText.includes('End legal hold')") // the form is below it
 	b.submit("form[action$=triage]", map[string]string{"state": "closed"})
 	b.waitFor("document.body.innerText.includes('needs a decision')")
 	b.open(home + "/findings/web-1.example/5f0c6a1e2")
