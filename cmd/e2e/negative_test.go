@@ -34,13 +34,18 @@ var ordinary = []struct {
 	port      uint16
 	transport rules.Transport
 	serve     func(t *testing.T, n testenv.Netns, address string)
-	flow      func(t *testing.T, n testenv.Netns, address string) error
+	flow      func(t *testing.T, n testenv.Netns, address string, local uint16) error
 }{
-	{"HTTP", 80, rules.TCP, serveHTTP, httpFlow},
-	{"HTTPS", 443, rules.TCP, serveHTTPS, httpsFlow},
+	{"HTTP", 80, rules.TCP, serveHTTP, anyPort(httpFlow)},
+	{"HTTPS", 443, rules.TCP, serveHTTPS, anyPort(httpsFlow)},
 	{"DNS", 53, rules.UDP, serveDNS, dnsFlow},
 	{"QUIC", 443, rules.UDP, serveQUIC, quicFlow},
-	{"SSH", 22, rules.TCP, serveSSH, sshFlow},
+	{"SSH", 22, rules.TCP, serveSSH, anyPort(sshFlow)},
+}
+
+// anyPort is for TCP, whose connections a server tells apart by their SYN.
+func anyPort(flow func(*testing.T, testenv.Netns, string) error) func(*testing.T, testenv.Netns, string, uint16) error {
+	return func(t *testing.T, n testenv.Netns, address string, _ uint16) error { return flow(t, n, address) }
 }
 
 func TestNegative(t *testing.T) {
@@ -50,7 +55,9 @@ func TestNegative(t *testing.T) {
 		address := fmt.Sprintf("%s:%d", plainRemote, kind.port)
 		kind.serve(t, server, address)
 		for i := range flowsEach {
-			if err := kind.flow(t, client, address); err != nil {
+			// A UDP port of its own for each: two sockets that came upon one port would
+			// be one flow to the server, within the time window.
+			if err := kind.flow(t, client, address, uint16(20000+i)); err != nil {
 				t.Fatalf("%s flow %d: %v", kind.name, i, err)
 			}
 		}
@@ -186,12 +193,17 @@ func answerTo(m *dnsmessage.Message, a [4]byte) ([]byte, error) {
 	return m.Pack()
 }
 
-func dnsFlow(t *testing.T, n testenv.Netns, address string) error {
-	conn, err := dialIn(t, n, "udp", address)
+func dnsFlow(t *testing.T, n testenv.Netns, address string, local uint16) error {
+	var conn net.Conn
+	var err error
+	n.Do(t, func() { conn, err = (&net.Dialer{LocalAddr: &net.UDPAddr{Port: int(local)}}).Dial("udp", address) })
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(dialLimit)); err != nil {
+		return err
+	}
 	return ask(conn, "www.example.com.")
 }
 
@@ -243,12 +255,12 @@ func serveQUIC(t *testing.T, n testenv.Netns, address string) {
 	}()
 }
 
-func quicFlow(t *testing.T, n testenv.Netns, address string) error {
+func quicFlow(t *testing.T, n testenv.Netns, address string, local uint16) error {
 	ctx, cancel := context.WithTimeout(context.Background(), dialLimit)
 	defer cancel()
 	var e *quic.Endpoint
 	var err error
-	n.Do(t, func() { e, err = quic.Listen("udp", ":0", nil) })
+	n.Do(t, func() { e, err = quic.Listen("udp", fmt.Sprintf("0.0.0.0:%d", local), nil) })
 	if err != nil {
 		return err
 	}
