@@ -101,6 +101,7 @@ func (s *Socket) start() (*bpf.Kernel, error) {
 	s.kernel, s.whole = kernel, whole
 	if len(s.prefixes) > 0 {
 		if _, err := kernel.SetPrefixes(s.prefixes); err != nil {
+			s.kernel = nil
 			return nil, errors.Join(err, kernel.Close())
 		}
 	}

@@ -32,8 +32,9 @@ var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 // any system.
 func ValidName(name string) bool { return nameForm.MatchString(name) }
 
-// read reads an archive whole and checks it against its manifest.
-func read(r io.Reader) (*Pack, *signature, error) {
+// read reads an archive whole and checks it against its manifest. accept judges
+// the manifest and the signature before a file is unpacked.
+func read(r io.Reader, accept func(*Pack, *signature) error) (*Pack, *signature, error) {
 	tr, stop, err := untar(r)
 	if err != nil {
 		return nil, nil, err
@@ -59,6 +60,9 @@ func read(r io.Reader) (*Pack, *signature, error) {
 	}
 	if err := strictJSON(raw, sig); err != nil {
 		return nil, nil, fmt.Errorf("%w: signature: %w", ErrCorrupt, err)
+	}
+	if err := accept(p, sig); err != nil {
+		return nil, nil, err
 	}
 	for _, f := range p.Manifest.Files {
 		if p.files[f.Path], err = checked(tr, f); err != nil {

@@ -24,7 +24,7 @@ func BenchmarkFeed(b *testing.B) {
 	}
 	b.ReportMetric(float64(out.Len()), "archive_bytes")
 	for b.Loop() {
-		p, _, err := read(bytes.NewReader(out.Bytes()))
+		p, _, err := read(bytes.NewReader(out.Bytes()), anyone)
 		if err != nil {
 			b.Fatal(err)
 		}

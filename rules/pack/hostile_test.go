@@ -64,7 +64,7 @@ func TestHostileArchives(t *testing.T) {
 	named := func(path string) []byte {
 		return archive(t, rawEntry{name: manifestName, data: manifestOf(one(path))}, rawEntry{name: signatureName, data: sig}, rawEntry{name: path})
 	}
-	if _, _, err := read(bytes.NewReader(named("entities/a.yaml"))); err != nil {
+	if _, _, err := read(bytes.NewReader(named("entities/a.yaml")), anyone); err != nil {
 		t.Fatalf("the harmless one is refused: %v", err)
 	}
 	for name, data := range map[string][]byte{
@@ -96,7 +96,7 @@ func TestHostileArchives(t *testing.T) {
 		"manifest too long": archive(t, rawEntry{name: manifestName, data: strings.Repeat(" ", maxManifest+1)}),
 		"content too long":  archive(t, rawEntry{name: manifestName, data: manifestOf(fmt.Sprintf(`{"path":"entities/a.yaml","size":%d,"sha256":""}`, maxContent+1))}, rawEntry{name: signatureName, data: sig}),
 	} {
-		_, _, err := read(bytes.NewReader(data))
+		_, _, err := read(bytes.NewReader(data), anyone)
 		if err == nil {
 			t.Errorf("%s: read", name)
 			continue
@@ -154,7 +154,7 @@ func FuzzRead(f *testing.F) {
 		}
 		_ = w.Close()
 		_ = z.Close()
-		p, s, err := read(&b)
+		p, s, err := read(&b, anyone)
 		if err != nil {
 			return
 		}
@@ -170,10 +170,29 @@ func FuzzRead(f *testing.F) {
 func FuzzArchive(f *testing.F) {
 	f.Add(archive(f, rawEntry{name: manifestName, data: manifestOf("")}, rawEntry{name: signatureName, data: `{"chain":null,"sig":null}`}))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if p, s, err := read(bytes.NewReader(data)); err == nil {
+		if p, s, err := read(bytes.NewReader(data), anyone); err == nil {
 			if rootTrust.verify(p, s) == nil {
 				t.Fatal("an unsigned pack was trusted")
 			}
 		}
 	})
+}
+
+// TestNothingIsUnpackedForStrangers: a pack whose signature does not hold is
+// refused before its files are read, however they look.
+func TestNothingIsUnpackedForStrangers(t *testing.T) {
+	refused := errors.New("not signed by anyone we trust")
+	var out bytes.Buffer
+	if err := Build(&out, contents(1), nil); err != nil {
+		t.Fatal(err)
+	}
+	p, _, err := read(bytes.NewReader(out.Bytes()), func(p *Pack, _ *signature) error {
+		if len(p.files) > 0 {
+			t.Error("files were unpacked before the signature was judged")
+		}
+		return refused
+	})
+	if !errors.Is(err, refused) || p != nil {
+		t.Errorf("read: %v, %v", p, err)
+	}
 }

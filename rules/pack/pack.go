@@ -101,11 +101,8 @@ func (p *Pack) Stale(now time.Time) (reason string, stale bool) { return p.Term(
 
 // Open reads and verifies a pack file.
 func Open(path string, trust Trust) (*Pack, error) {
-	p, sig, err := readFile(path)
+	p, err := readFile(path, trust.verify)
 	if err != nil {
-		return nil, fmt.Errorf("open pack %s: %w", path, err)
-	}
-	if err := trust.verify(p, sig); err != nil {
 		return nil, fmt.Errorf("open pack %s: %w", path, err)
 	}
 	return p, nil
@@ -115,18 +112,24 @@ func Open(path string, trust Trust) (*Pack, error) {
 // into one. Its files fit its manifest; nothing else is known. Never put it in
 // force.
 func OpenUnverified(path string) (*Pack, error) {
-	p, _, err := readFile(path)
+	p, err := readFile(path, anyone)
 	if err != nil {
 		return nil, fmt.Errorf("open pack %s: %w", path, err)
 	}
 	return p, nil
 }
 
-func readFile(path string) (*Pack, *signature, error) {
+// anyone accepts whoever signed, or nobody.
+func anyone(*Pack, *signature) error { return nil }
+
+// readFile reads a pack; accept judges the manifest and its signature before a
+// file is unpacked.
+func readFile(path string, accept func(*Pack, *signature) error) (*Pack, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer f.Close()
-	return read(f)
+	p, _, err := read(f, accept)
+	return p, err
 }
