@@ -106,9 +106,9 @@ func TestGapsRejectsAndSilenceAreShown(t *testing.T) {
 		t.Fatalf("receipt: %+v", receipt)
 	}
 	var agents []fleet.Agent
-	eventually(t, "the sequence in the store", func() bool {
+	eventually(t, "the whole batch in the store", func() bool {
 		s.admin(t, "GET", "/agents", nil, &agents)
-		return len(agents) == 1 && len(agents[0].Sequences) == 1
+		return len(agents) == 1 && len(agents[0].Sequences) == 1 && agents[0].Sequences[0].High == 5
 	})
 	if got := agents[0]; got.Missing != 2 || got.Rejected != 1 || got.Sequences[0].High != 5 || got.Findings != 2 {
 		t.Fatalf("agent: %+v", got)

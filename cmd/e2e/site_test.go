@@ -200,7 +200,14 @@ func (s *site) control() *control.Client { return control.NewClient(s.agentState
 
 func (s *site) start(t testing.TB, program string, args ...string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command(filepath.Join(binaries, program), args...), log: s.path(program + ".log"), done: make(chan error, 1)}
+	return s.launch(t, program, exec.Command(filepath.Join(binaries, program), args...))
+}
+
+// launch runs cmd, which is one of our programs or becomes it, until the test
+// ends.
+func (s *site) launch(t testing.TB, program string, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{cmd: cmd, log: s.path(program + ".log"), done: make(chan error, 1)}
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		t.Fatal(err)
