@@ -112,6 +112,7 @@ start() {
 	until_true collector sh -c "'$collector' findings list --config '$state/collector.yaml' | grep -q rdp"
 	"$collector" findings list --config "$state/collector.yaml"
 	say ""
+	grep '^console ' "$state/collector.log" | tail -n 1
 	cat "$state/first-sign-in"
 	say "logs: $state/agent.log, $state/collector.log; 'sudo make stop' ends both, 'sudo make clean' removes $state"
 }
