@@ -121,6 +121,21 @@ func TestRevisions(t *testing.T) {
 	})
 }
 
+// TestSelfTestTwice: the second self-test is reported too, and soon.
+func TestSelfTestTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spool := &memory{}
+		l := openLedger(t, filepath.Join(t.TempDir(), "l.db"), spool, nil)
+		for _, flow := range []string{"1", "2"} {
+			d := draft("a", flow, true)
+			d.Test = true
+			observe(t, l, d)
+		}
+		l.passes(t, 2*testInterval)
+		check(t, spool, "a.1 opened 1", "a.2 updated 2")
+	})
+}
+
 func TestWorse(t *testing.T) {
 	base := draft("a", "1", false)
 	suspected, confirmed, data := base, base, base
