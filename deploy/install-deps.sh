@@ -16,7 +16,7 @@ PEER_PACKAGES="clang llvm libbpf-dev tshark tcpdump xrdp xorgxrdp freerdp2-x11 f
  libstrongswan-extra-plugins libcharon-extra-plugins ocserv openconnect vpnc-scripts pptpd
  pptp-linux xl2tpd ppp nebula tinc n2n openssh-server openssh-client dante-server dnsmasq
  nginx-light curl openssl dnsutils nftables iptables socat libndpi-bin chromium postgresql
- rsyslog rsyslog-gnutls zstd kcat"
+ rsyslog rsyslog-gnutls zstd kcat iputils-ping psmisc x11-utils"
 
 say() { echo "install-deps: $*" >&2; }
 
