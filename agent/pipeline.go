@@ -165,9 +165,6 @@ func (p *pipeline) report(f *flow.Flow) {
 func (p *pipeline) isAttributed(f *flow.Flow) bool {
 	o := rules.Observation{Last: f.Last}
 	o.Remote = rules.Endpoint{Addr: f.Remote().Addr(), Port: f.Remote().Port()}
-	if asked := f.Socket.Asked; asked.IsValid() {
-		o.RemoteAsked = &rules.Endpoint{Addr: asked.Addr(), Port: asked.Port()}
-	}
 	o.Names = p.names.Names(f.Key.Netns, f.Remote().Addr(), f.Last)
 	f.Shown(&o)
 	to := o.Remote.Addr

@@ -151,9 +151,11 @@ func (f *Flow) notes(o *rules.Observation) {
 	}
 }
 
-// Shown fills in what an indicator can meet of the facts that the flow shows of
-// itself. It is cheaper than Observation: certificates are digests only.
+// Shown fills in what an indicator can meet of what the flow shows of itself: the
+// remote that was asked for, and the facts. It is cheaper than Observation:
+// certificates are digests only.
 func (f *Flow) Shown(o *rules.Observation) {
+	f.asked(o)
 	o.Hidden = hidden(f.Facts.Hidden)
 	o.SSH = sshFacts(f.Facts.SSH)
 	t := f.Facts.TLS
