@@ -204,15 +204,47 @@ func (b *Builder) Set() (*Set, error) {
 	}
 	b.set.owned = owned
 	set := b.set
-	if set.prefixes.Size4() >= sieveFrom {
-		set.sieve = newSieve()
-		for p := range set.prefixes.All4() {
-			set.sieve.add(p)
-		}
-	}
+	set.sift()
 	b.set, b.seen = nil, nil
 	return set, nil
 }
+
+// sift fills the sieves from the tables.
+func (s *Set) sift() {
+	if s.addrs.size()+s.prefixes.Size4() >= addrSieveFrom {
+		s.sieve = newAddrSieve()
+		for p := range s.prefixes.All4() {
+			s.sieve.addPrefix(p)
+		}
+		for i := range s.addrs.size() {
+			if a, _ := netip.AddrFromSlice(s.addrs.key(uint32(i))); a.Is4() {
+				s.sieve.addAddr(a)
+			}
+		}
+		collapse(s.sieve)
+	}
+	count := 0
+	for _, kind := range namedTypes {
+		if x := s.names[kind]; x != nil {
+			count += x.size()
+		}
+	}
+	if count == 0 {
+		return
+	}
+	s.named = newNameSieve(count)
+	for _, kind := range namedTypes {
+		if x := s.names[kind]; x != nil {
+			for i := range x.size() {
+				s.named.add(string(x.key(uint32(i))))
+			}
+		}
+	}
+	collapse(s.named.lines)
+}
+
+// namedTypes are the types whose values are names.
+var namedTypes = []IndicatorType{TypeDomain, TypeURLHost}
 
 // Compile compiles valid entities into a set, as one pack.
 func Compile(pack Pack, entities []Entity, o Options) (*Set, error) {

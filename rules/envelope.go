@@ -55,11 +55,15 @@ type PackOffer struct {
 	Expires time.Time `json:"expires"`
 }
 
-// EnrolRequest asks for the first client certificate.
+// EnrolRequest asks for the first client certificate, with a token of the
+// collector's or, in Kubernetes, with the pod's own.
 type EnrolRequest struct {
-	Token string `json:"token"` // Token.Secret, not the whole token
-	CSR   string `json:"csr"`   // PEM "CERTIFICATE REQUEST", ECDSA P-256, common name = Name
-	Name  string `json:"name"`  // the name the agent will report as
+	Token string `json:"token,omitempty"` // Token.Secret, not the whole token
+	CSR   string `json:"csr"`             // PEM "CERTIFICATE REQUEST", ECDSA P-256, common name = Name
+	Name  string `json:"name"`            // the name the agent will report as
+
+	ServiceAccountToken string `json:"service_account_token,omitempty"` // projected into the pod for the collector's audience; instead of Token
+	Cluster             string `json:"cluster,omitempty"`               // which of the collector's clusters it is of
 }
 
 // EnrolResponse answers EnrolRequest and RenewRequest.
@@ -90,6 +94,7 @@ const (
 	CodeTokenSpent   = "token_spent"   // 403: no uses left
 	CodeTokenRevoked = "token_revoked" // 403
 	CodeTokenUnknown = "token_unknown" // 403
+	CodeTokenRefused = "token_refused" // 403: a service-account token does not say what enrolment asks for
 	CodeNameRefused  = "name_refused"  // 403: the token is bound to other names
 	CodeNoPack       = "no_pack"       // 404: no pack of this name is offered to the agent
 	CodeBadRequest   = "bad_request"   // 400

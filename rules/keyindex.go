@@ -91,7 +91,7 @@ func (x *keyIndex) grow(n int) {
 	if len(x.tags) == 0 {
 		x.seed = maphash.MakeSeed()
 	}
-	x.tags, x.entries = make([]uint16, n), make([]uint32, n)
+	x.tags, x.entries = makeHuge[uint16](n), makeHuge[uint32](n)
 	mask := uint64(n - 1)
 	for i := range x.ends {
 		hash := maphash.Bytes(x.seed, x.key(uint32(i)))
@@ -109,7 +109,7 @@ func (x *keyIndex) reserve(n, width int) {
 		return
 	}
 	x.grow(1 << bits.Len(uint(n*4/3)))
-	x.ends = make([]uint32, 0, n)
-	x.heads = make([]uint32, 0, n)
-	x.keys = make([]byte, 0, n*width)
+	x.ends = makeHuge[uint32](n)[:0]
+	x.heads = makeHuge[uint32](n)[:0]
+	x.keys = makeHuge[byte](n * width)[:0]
 }

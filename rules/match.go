@@ -87,10 +87,16 @@ func (q *query) addr(field string, addr netip.Addr, port uint16) {
 		return
 	}
 	addr = addr.Unmap().WithZone("")
-	if head, ok := q.set.addrs.findAddr(addr); ok {
-		q.add(field, addr.String(), addr.String(), head, port)
+	listed, covered := true, true
+	if q.set.sieve != nil && addr.Is4() {
+		listed, covered = q.set.sieve.has(addr)
 	}
-	if q.set.sieve.excludes(addr) || !q.set.prefixes.Contains(addr) {
+	if listed {
+		if head, ok := q.set.addrs.findAddr(addr); ok {
+			q.add(field, addr.String(), addr.String(), head, port)
+		}
+	}
+	if !covered || !q.set.prefixes.Contains(addr) {
 		return
 	}
 	for p, head := range q.set.prefixes.Supernets(netip.PrefixFrom(addr, addr.BitLen())) {
@@ -105,26 +111,36 @@ func (q *query) asn(field string, asn uint32) {
 	}
 }
 
-// name tests a name as it is, and every name above it as a domain.
+// name tests a name as it is, and every name above it as a domain. The names
+// above share a line of the sieve with it.
 func (q *query) name(field, name string) {
-	if name == "" {
+	if name == "" || q.set.named.lines == nil {
 		return
 	}
 	plain := plainName(name)
-	q.value(field, TypeURLHost, plain)
-	domains := q.set.names[TypeDomain]
-	if domains == nil {
-		return
-	}
+	line := q.set.named.line(plain)
 	for suffix := plain; ; {
-		if head, ok := domains.find(suffix); ok {
-			q.add(field, plain, suffix, head, 0)
-		}
 		dot := strings.IndexByte(suffix, '.')
-		if dot < 0 {
+		if dot < 0 { // a top-level domain is no indicator
 			return
 		}
+		if q.set.named.has(line, suffix) {
+			q.named(field, plain, suffix)
+		}
 		suffix = suffix[dot+1:]
+	}
+}
+
+// named looks for a name that the sieve lets through: a host is met by itself, a
+// domain by every name below it.
+func (q *query) named(field, name, suffix string) {
+	if suffix == name {
+		q.value(field, TypeURLHost, name)
+	}
+	if domains := q.set.names[TypeDomain]; domains != nil {
+		if head, ok := domains.find(suffix); ok {
+			q.add(field, name, suffix, head, 0)
+		}
 	}
 }
 

@@ -36,8 +36,9 @@ type Set struct {
 
 	addrs    keyIndex           // 4 or 16 bytes
 	prefixes bart.Table[uint32] // everything shorter than an address
-	sieve    sieve              // before prefixes, in a big set
+	sieve    addrSieve          // before both, for IPv4, in a big set
 	names    map[IndicatorType]*keyIndex
+	named    nameSieve // before those of domains and hosts
 	asns     map[uint32]uint32
 }
 
