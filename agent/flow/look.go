@@ -1,6 +1,8 @@
 package flow
 
 import (
+	"bytes"
+
 	"sallyport/agent/capture"
 	"sallyport/agent/protocol"
 )
@@ -51,15 +53,33 @@ func (l *look) size() int {
 	return n
 }
 
-// add takes a datagram and says whether it was kept.
+// add takes a datagram and says whether it was kept. One that came before, as
+// mirrors and senders that had no answer repeat them, tells nothing new.
 func (h *half) add(payload []byte, length int) bool {
-	if h.kept == protocol.MaxDatagrams {
+	if h.kept == protocol.MaxDatagrams || h.count <= maxRepeats && h.has(payload, length) {
 		return false
 	}
 	h.arena = append(h.arena, payload[:min(len(payload), protocol.MaxDatagram)]...)
 	h.ends[h.kept], h.lengths[h.kept] = uint16(len(h.arena)), uint32(length)
 	h.kept++
 	return true
+}
+
+// maxRepeats is how many datagrams of a side are compared with those kept: a flow
+// that sends one and the same for good must be decided too.
+const maxRepeats = 4 * protocol.MaxDatagrams
+
+// has says whether the same datagram is kept already.
+func (h *half) has(payload []byte, length int) bool {
+	payload = payload[:min(len(payload), protocol.MaxDatagram)]
+	from := uint16(0)
+	for i, end := range h.ends[:h.kept] {
+		if int(h.lengths[i]) == length && bytes.Equal(h.arena[from:end], payload) {
+			return true
+		}
+		from = end
+	}
+	return false
 }
 
 // show lays one side out for the detectors.
