@@ -53,6 +53,8 @@ type Flow struct {
 	Result      protocol.Result
 	Facts       protocol.Facts
 
+	before        Reported // by the socket that the flow has moved from
+	moved         bool
 	evidence      *evidence
 	kernelOutcome rules.Outcome
 	outcome       rules.Outcome

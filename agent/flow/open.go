@@ -27,10 +27,14 @@ func (t *Table) find(p *capture.Packet, m *Meta, inner bool) (*Flow, bool) {
 	if f == nil || !own {
 		return f, srcLow
 	}
-	if f.Key.Cookie != 0 {
+	switch {
+	case f.Key.Cookie == 0:
+		t.claim(f, m.Key)
+	case movesTo(f, m.Key):
+		t.move(f, m.Key)
+	default:
 		return nil, srcLow // another socket on the same tuple: an older flow
 	}
-	t.claim(f, m.Key)
 	return f, srcLow
 }
 
@@ -233,8 +237,14 @@ func (t *Table) findRecord(r *sensor.FlowRecord) *Flow {
 	for _, pair := range [2][2]netip.AddrPort{{local, remote}, {r.Local, r.Remote}} {
 		k, localLow := makeTuple(pair[0], pair[1], r.Transport, r.Flow.Netns, false)
 		for _, s := range [2]side{sideOf(localLow, true), noSide} {
-			if f := t.byTuple[k.with(s)]; f != nil && f.Key.Cookie == 0 {
+			f := t.byTuple[k.with(s)]
+			switch {
+			case f == nil:
+			case f.Key.Cookie == 0:
 				t.claim(f, r.Flow)
+				return f
+			case movesTo(f, r.Flow):
+				t.move(f, r.Flow)
 				return f
 			}
 		}
@@ -269,16 +279,19 @@ func (t *Table) openRecord(r *sensor.FlowRecord) *Flow {
 func (t *Table) applyRecord(f *Flow, r *sensor.FlowRecord) {
 	f.better(r.Owner)
 	t.setSocket(f, r)
-	t.turn(f, r.Direction)
+	if !f.moved {
+		t.turn(f, r.Direction)
+	}
 	f.began(r)
 	f.kernelOutcome = r.Outcome
 	if !r.First.IsZero() && r.First.Before(f.First) {
 		f.First = r.First
 	}
-	if at := r.Time.UnixNano(); at > f.lastSeen && r.PacketsOut+r.PacketsIn > f.Reported.PacketsOut+f.Reported.PacketsIn {
+	now := f.before.with(r)
+	if at := r.Time.UnixNano(); at > f.lastSeen && now.packets() > f.Reported.packets() {
 		f.lastSeen, f.Last = at, r.Time
 	}
-	f.Reported = Reported{true, r.PacketsOut, r.PacketsIn, r.BytesOut, r.BytesIn}
+	f.Reported = now
 }
 
 // began says whether the flow's opening was seen. The socket sensor copies no

@@ -170,9 +170,32 @@ func (c *converter) handleGone(gone *bpf.Flow) {
 }
 
 func (c *converter) emit(f *bpf.Flow) {
-	if f.Flags&bpf.FlagUnconnected != 0 && f.Kind != bpf.KindClose && c.udp.put(f) {
+	switch {
+	case f.Protocol != unix.IPPROTO_UDP:
+	case f.Flags&bpf.FlagUnconnected == 0:
+		if f.Kind == bpf.KindOpen {
+			c.settle(c.udp.moved(f))
+		}
+	case f.Kind != bpf.KindClose && c.udp.put(f):
 		c.sensor.untracked.Add(1)
 	}
+	c.report(f)
+}
+
+// settle reports the last counts of a flow that goes on in another socket. It
+// does not close: the flow table joins the two.
+func (c *converter) settle(f *bpf.Flow) {
+	if f == nil {
+		return
+	}
+	f.Kind, f.Time = bpf.KindUpdate, c.clock.mono
+	if _, err := c.kernel.Take(f.Cookie, f.Remote, f); err != nil {
+		c.sensor.log.Debug("flow could not be read", "error", err)
+	}
+	c.report(f)
+}
+
+func (c *converter) report(f *bpf.Flow) {
 	c.fill(f)
 	c.handler.Record(&c.record)
 }

@@ -13,11 +13,24 @@ import (
 type udpFlows struct {
 	limit   int
 	sockets map[uint64]map[netip.AddrPort]*list.Element // of *bpf.Flow
-	order   *list.List                                  // oldest first
+	ends    map[udpEnds]*list.Element
+	order   *list.List // oldest first
 }
 
+// udpEnds are the ends of a flow, whichever socket it belongs to. The local
+// address is left out: a socket may be bound to none.
+type udpEnds struct {
+	netns  uint32
+	local  uint16
+	remote netip.AddrPort
+}
+
+func endsOf(f *bpf.Flow) udpEnds { return udpEnds{f.Netns, f.Local.Port(), f.Remote} }
+
 func newUDPFlows(limit int) udpFlows {
-	return udpFlows{limit: limit, sockets: map[uint64]map[netip.AddrPort]*list.Element{}, order: list.New()}
+	return udpFlows{
+		limit: limit, sockets: map[uint64]map[netip.AddrPort]*list.Element{}, ends: map[udpEnds]*list.Element{}, order: list.New(),
+	}
 }
 
 // put remembers the newest account of a flow, and says whether another was
@@ -35,6 +48,7 @@ func (u *udpFlows) put(f *bpf.Flow) (forgot bool) {
 		return false
 	}
 	flows[f.Remote] = u.order.PushBack(&kept)
+	u.ends[endsOf(f)] = flows[f.Remote]
 	if u.order.Len() <= u.limit {
 		return false
 	}
@@ -44,6 +58,9 @@ func (u *udpFlows) put(f *bpf.Flow) (forgot bool) {
 
 func (u *udpFlows) remove(e *list.Element) *bpf.Flow {
 	f := u.order.Remove(e).(*bpf.Flow)
+	if ends := endsOf(f); u.ends[ends] == e {
+		delete(u.ends, ends)
+	}
 	flows := u.sockets[f.Cookie]
 	delete(flows, f.Remote)
 	if len(flows) == 0 {
@@ -70,6 +87,16 @@ func (u *udpFlows) drop(f *bpf.Flow) {
 	if e := u.sockets[f.Cookie][f.Remote]; e != nil {
 		u.remove(e)
 	}
+}
+
+// moved forgets and returns the flow that goes on in f, the one of a connected
+// socket; nil where there is none.
+func (u *udpFlows) moved(f *bpf.Flow) *bpf.Flow {
+	e := u.ends[endsOf(f)]
+	if e == nil {
+		return nil
+	}
+	return u.remove(e)
 }
 
 // take forgets a socket and returns its flows.

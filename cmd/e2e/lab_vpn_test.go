@@ -109,9 +109,9 @@ func labOpenConnect(l *lab, port uint16, dtls bool) expectation {
 	})
 	l.traffic("10.6.0.1")
 	if dtls {
-		// ocserv makes a second socket for the session after the first datagram has
-		// come on the one it listens on: at its end the flow is in two pieces.
-		return expectation{protocol: "anyconnect-dtls", client: "openconnect", port: port, transport: rules.UDP}
+		// ocserv hears the first datagram on the socket that hears everyone, and
+		// connects that one to the client.
+		return expectation{protocol: "anyconnect-dtls", client: "openconnect", server: "ocserv", port: port, transport: rules.UDP}
 	}
 	return expectation{protocol: "openconnect", client: "openconnect", server: "ocserv-worker", port: port, transport: rules.TCP, source: "host"}
 }
