@@ -24,6 +24,8 @@ type CollectorConfig struct {
 	CertFile    string `yaml:"cert_file"`    // PEM; all three or none
 	KeyFile     string `yaml:"key_file"`
 	CAFile      string `yaml:"ca_file"`
+
+	Kubernetes KubernetesConfig `yaml:"kubernetes"` // enrolment with the pod's own token
 }
 
 func defaultCollector() CollectorConfig {
@@ -36,6 +38,9 @@ func validateCollector(c Config) error {
 		if u, err := url.Parse(cc.URL); err != nil || u.Scheme != "https" || u.Host == "" {
 			return fmt.Errorf("deliver.collector.url is %q: use https://host:port", cc.URL)
 		}
+	}
+	if err := cc.validateKubernetes(); err != nil {
+		return err
 	}
 	own := 0
 	for _, f := range []string{cc.CertFile, cc.KeyFile, cc.CAFile} {
@@ -99,6 +104,7 @@ func (c *collector) use(id *Identity) {
 	if c.o.cfg.Collector.URL != "" {
 		at = c.o.cfg.Collector.URL
 	}
+	c.refused = ""
 	c.id, c.call = id, caller{client: newClient(id.tlsConfig()), url: at, skew: c.clock}
 }
 

@@ -47,6 +47,7 @@ type fakeCollector struct {
 	got       []rules.Envelope
 	beats     int
 	renewed   int
+	asked     rules.EnrolRequest // the last one
 	noRenewal bool
 	findings  func(w http.ResponseWriter, batch []rules.Envelope) bool // true: answered
 }
@@ -136,7 +137,10 @@ func (c *fakeCollector) answer(w http.ResponseWriter, csr, name string) {
 func (c *fakeCollector) enrol(w http.ResponseWriter, r *http.Request) {
 	var in rules.EnrolRequest
 	json.NewDecoder(r.Body).Decode(&in)
-	if in.Token != "once" {
+	c.mu.Lock()
+	c.asked = in
+	c.mu.Unlock()
+	if in.Token != "once" && in.ServiceAccountToken != "once" {
 		problem(w, http.StatusForbidden, rules.CodeTokenSpent)
 		return
 	}

@@ -28,34 +28,49 @@ func Enrol(ctx context.Context, text, name, dir string) (*Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("enrol: %w", err)
 	}
-	key, csr, err := newRequest(name)
+	id, err := ask(ctx, pinned(token.CASHA256), token.URL, rules.EnrolRequest{Token: token.Secret, Name: name})
 	if err != nil {
 		return nil, fmt.Errorf("enrol: %w", err)
-	}
-	client := newClient(pinned(token.CASHA256))
-	defer client.CloseIdleConnections()
-	c := caller{client: client, url: token.URL}
-	var answer rules.EnrolResponse
-	if err := c.post(ctx, rules.PathEnrol, rules.EnrolRequest{Token: token.Secret, CSR: csr, Name: name}, &answer); err != nil {
-		return nil, fmt.Errorf("enrol: %w", err)
-	}
-	id := &Identity{URL: token.URL, Name: name, Key: key, Certificate: answer.Certificate, CA: answer.CA}
-	if err := id.parse(); err != nil {
-		return nil, fmt.Errorf("enrol: the collector's answer: %w", err)
-	}
-	if cn := id.pair.Leaf.Subject.CommonName; cn != name {
-		return nil, fmt.Errorf("enrol: asked for the name %q, got %q", name, cn)
 	}
 	if !holdsCA(id.CA, token.CASHA256) {
 		return nil, fmt.Errorf("enrol: %w", ErrWrongCA)
 	}
-	if err := id.save(dir); err != nil {
-		return nil, fmt.Errorf("enrol: %w", err)
+	return id, keep(ctx, id, dir)
+}
+
+// ask makes a key and has the collector at url, whom trust trusts, certify it.
+func ask(ctx context.Context, trust *tls.Config, url string, req rules.EnrolRequest) (*Identity, error) {
+	key, csr, err := newRequest(req.Name)
+	if err != nil {
+		return nil, err
 	}
-	if err := pinRoot(ctx, id, dir); err != nil {
-		return nil, fmt.Errorf("enrolled, but the root of packs is not pinned: %w; name its public key in rules.trust", err)
+	req.CSR = csr
+	client := newClient(trust)
+	defer client.CloseIdleConnections()
+	c := caller{client: client, url: url}
+	var answer rules.EnrolResponse
+	if err := c.post(ctx, rules.PathEnrol, req, &answer); err != nil {
+		return nil, err
+	}
+	id := &Identity{URL: url, Name: req.Name, Key: key, Certificate: answer.Certificate, CA: answer.CA}
+	if err := id.parse(); err != nil {
+		return nil, fmt.Errorf("the collector's answer: %w", err)
+	}
+	if cn := id.pair.Leaf.Subject.CommonName; cn != req.Name {
+		return nil, fmt.Errorf("asked for the name %q, got %q", req.Name, cn)
 	}
 	return id, nil
+}
+
+// keep puts a new identity in dir, and the root of packs beside it.
+func keep(ctx context.Context, id *Identity, dir string) error {
+	if err := id.save(dir); err != nil {
+		return fmt.Errorf("enrol: %w", err)
+	}
+	if err := pinRoot(ctx, id, dir); err != nil {
+		return fmt.Errorf("enrolled, but the root of packs is not pinned: %w; name its public key in rules.trust", err)
+	}
+	return nil
 }
 
 // pinned trusts a server whose chain ends in the CA with that SHA-256, and

@@ -62,13 +62,10 @@ func (c *collector) renewals(ctx context.Context) {
 			wait = c.untilRenewal()
 			continue
 		}
-		if time.Now().Before(id.renewAt()) {
+		if !c.mustReplace(id) {
 			continue
 		}
-		fresh, err := renew(ctx, call, id)
-		if err == nil {
-			err = fresh.save(c.o.cfg.Collector.IdentityDir)
-		}
+		fresh, err := c.replacement(ctx, call, id)
 		if err != nil {
 			failures++
 			wait = pause(failures+3, nil)

@@ -12,11 +12,12 @@ import (
 
 	"sallyport/collector/admin"
 	"sallyport/collector/fleet"
+	"sallyport/collector/store"
 )
 
 func newAgents(c command) *cobra.Command {
-	cmd := &cobra.Command{Use: "agents", Short: "Agents: list, label, revoke"}
-	cmd.AddCommand(newAgentsList(c), newAgentsLabel(c), newAgentsRevoke(c))
+	cmd := &cobra.Command{Use: "agents", Short: "Agents: list, label, revoke, readmit"}
+	cmd.AddCommand(newAgentsList(c), newAgentsLabel(c), newAgentsRevoke(c), newAgentsReadmit(c))
 	return cmd
 }
 
@@ -68,6 +69,30 @@ func newAgentsRevoke(c command) *cobra.Command {
 				return err
 			}
 			_, err = fmt.Fprintf(c.stdout, "certificates revoked: %d\n", n)
+			return err
+		},
+	}
+}
+
+func newAgentsReadmit(c command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "readmit NAME",
+		Short: "Let a revoked agent enrol again with its pod's token",
+		Long: `An agent in Kubernetes that was revoked stays out, although its pod's token is
+good. This lets it enrol once more, within a day. Agents elsewhere are given an
+enrolment token instead ("token create").`,
+		Example: "  sallyport-collector agents readmit node-7",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			a, err := c.admin()
+			if err != nil {
+				return err
+			}
+			var t store.Token
+			if err := a.Do(cmd.Context(), "POST", "/agents/"+url.PathEscape(args[0])+"/readmission", nil, &t); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(c.stdout, "%s may enrol again until %s\n", printable(t.Pattern), when(t.Expires))
 			return err
 		},
 	}

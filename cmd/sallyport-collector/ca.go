@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -9,8 +10,9 @@ import (
 )
 
 func newCA(c command) *cobra.Command {
-	cmd := &cobra.Command{Use: "ca", Short: "The CA that agents trust: show, rotate, retire"}
+	cmd := &cobra.Command{Use: "ca", Short: "The CA that agents trust: show, certificate, rotate, retire"}
 	cmd.AddCommand(
+		newCACertificate(c),
 		caCommand(c, "show", "GET", "/ca", "Show the CA, and who still needs the one before", ""),
 		caCommand(c, "rotate", "POST", "/ca/rotate", "Have a new CA take over from the present one", `The new CA signs at once; the old one stays trusted. Agents get both when they
 renew their certificates, two thirds into their life, and tokens made before keep
@@ -38,4 +40,25 @@ func caCommand(c command, use, method, path, short, long string) *cobra.Command 
 		return out.show(ca, []string{"SHA256", "SINCE", "UNTIL", "BEFORE", "PENDING"}, rows)
 	}
 	return cmd
+}
+
+func newCACertificate(c command) *cobra.Command {
+	return &cobra.Command{
+		Use:     "certificate",
+		Short:   "Print the certificates that agents and browsers must trust, as PEM",
+		Example: "  sallyport-collector ca certificate > ca.crt",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			a, err := c.admin()
+			if err != nil {
+				return err
+			}
+			var text string
+			if err := a.Do(cmd.Context(), "GET", "/ca/certificate", nil, &text); err != nil {
+				return err
+			}
+			_, err = fmt.Fprint(c.stdout, text)
+			return err
+		},
+	}
 }

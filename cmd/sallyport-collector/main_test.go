@@ -46,6 +46,9 @@ func TestInitOnce(t *testing.T) {
 	if code, _, errs := runCommand("init", "--config", config); code != 2 || !strings.Contains(errs, "exists") {
 		t.Errorf("init again: %d %s", code, errs)
 	}
+	if code, out, errs := runCommand("init", "--once", "--config", config); code != 0 || !strings.Contains(out, "nothing was changed") {
+		t.Errorf("init once: %d %s %s", code, out, errs)
+	}
 	if code, _, errs := runCommand("findings", "list", "--config", config); code != 2 || !strings.Contains(errs, "is it running") {
 		t.Errorf("without a collector: %d %s", code, errs)
 	}

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 
 	"github.com/hashicorp/go-hclog"
@@ -33,12 +35,14 @@ func newRun(c command) *cobra.Command {
 }
 
 func newInit(c command) *cobra.Command {
-	return &cobra.Command{
+	var once bool
+	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Make the CA and the first administrator",
 		Long: `Makes the CA that agents trust and the console's first user, "admin", whose
 one-time password is printed; the first sign-in asks for another. Run it once, as
-the user the collector runs as. A second run fails and changes nothing.`,
+the user the collector runs as. A second run fails and changes nothing; with --once
+it changes nothing and says so.`,
 		Example: "  sallyport-collector init --config /etc/sallyport/collector.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -47,6 +51,10 @@ the user the collector runs as. A second run fails and changes nothing.`,
 				return err
 			}
 			made, err := collector.Init(cmd.Context(), cfg)
+			if once && errors.Is(err, fs.ErrExist) {
+				_, err = fmt.Fprintf(c.stdout, "%s is there already; nothing was changed\n", cfg.State)
+				return err
+			}
 			if err != nil {
 				return err
 			}
@@ -54,6 +62,8 @@ the user the collector runs as. A second run fails and changes nothing.`,
 			return err
 		},
 	}
+	cmd.Flags().BoolVar(&once, "once", false, "where there is a CA already, do nothing")
+	return cmd
 }
 
 func newCheckConfig(c command) *cobra.Command {

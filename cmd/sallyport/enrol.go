@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sallyport/agent"
 	"sallyport/agent/deliver"
 	"sallyport/rules"
 )
@@ -25,7 +27,8 @@ enrolment token for a client certificate that renews itself. The token holds the
 hash of the collector's CA, so that nothing is sent to anyone else.
 
 The token is read from a file or from stdin, never from an argument: arguments
-are visible to every process.`,
+are visible to every process. In a pod, with deliver.collector.kubernetes in the
+configuration, the pod's own token serves and none is named here.`,
 		Example: `  sallyport-collector token create --uses 1 | ssh HOST sudo sallyport enrol --token-file -
   sallyport enrol --token-file /root/token`,
 		Args: cobra.NoArgs,
@@ -37,14 +40,7 @@ are visible to every process.`,
 		if err != nil {
 			return err
 		}
-		token, err := readToken(tokenFile, env.stdin)
-		if err != nil {
-			return err
-		}
-		if _, err := rules.ParseToken(token); err != nil {
-			return err
-		}
-		id, err := deliver.Enrol(cmd.Context(), token, cfg.Host, cfg.Deliver.Collector.IdentityDir)
+		id, err := enrol(cmd.Context(), cfg, tokenFile, env.stdin)
 		if err != nil {
 			return err
 		}
@@ -53,6 +49,21 @@ are visible to every process.`,
 		return err
 	}
 	return cmd
+}
+
+// enrol uses the token that is named, or else that of the pod.
+func enrol(ctx context.Context, cfg agent.Config, tokenFile string, stdin io.Reader) (*deliver.Identity, error) {
+	if tokenFile == "" && cfg.Deliver.Collector.Kubernetes.TokenFile != "" {
+		return deliver.EnrolPod(ctx, cfg.Deliver.Collector, cfg.Host)
+	}
+	token, err := readToken(tokenFile, stdin)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := rules.ParseToken(token); err != nil {
+		return nil, err
+	}
+	return deliver.Enrol(ctx, token, cfg.Host, cfg.Deliver.Collector.IdentityDir)
 }
 
 func readToken(file string, stdin io.Reader) (string, error) {

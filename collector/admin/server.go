@@ -113,6 +113,9 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("DELETE /agents/{name}", handle(s, func(r *http.Request) (any, error) {
 		return s.Identity.RevokeAgent(r.Context(), r.PathValue("name"))
 	}))
+	mux.HandleFunc("POST /agents/{name}/readmission", handle(s, func(r *http.Request) (any, error) {
+		return s.Identity.Readmit(r.Context(), r.PathValue("name"))
+	}))
 	mux.HandleFunc("GET /findings", handle(s, s.findings))
 	mux.HandleFunc("GET /findings/{agent}/{id}/evidence", s.evidence)
 	mux.HandleFunc("PUT /findings/{agent}/{id}/legal-hold", handle(s, func(r *http.Request) (any, error) { return nil, s.hold(r, true) }))
@@ -141,6 +144,7 @@ func (s *Server) Handler() http.Handler {
 		return s.Store.Resend(r.Context(), r.PathValue("exporter"))
 	}))
 	mux.HandleFunc("GET /ca", handle(s, func(r *http.Request) (any, error) { return s.Identity.Authority(r.Context()) }))
+	mux.HandleFunc("GET /ca/certificate", handle(s, func(*http.Request) (any, error) { return s.Identity.CA().PEM(), nil }))
 	mux.HandleFunc("POST /ca/rotate", handle(s, func(r *http.Request) (any, error) { return s.Identity.RotateCA(r.Context()) }))
 	mux.HandleFunc("POST /ca/retire", handle(s, func(r *http.Request) (any, error) { return s.Identity.RetireCA(r.Context()) }))
 	mux.HandleFunc("POST /backup", handle(s, s.backup))

@@ -27,6 +27,8 @@ type Config struct {
 	// RevocationPoll is how often revocations, and changes of the CA, made on
 	// another collector are looked for.
 	RevocationPoll time.Duration `yaml:"revocation_poll"`
+	// Kubernetes lists the clusters whose agents enrol with their pod's token.
+	Kubernetes []Cluster `yaml:"kubernetes"`
 }
 
 // DefaultConfig gives agents certificates for a week.
@@ -36,6 +38,7 @@ func DefaultConfig() Config {
 		ServerLife:      90 * 24 * time.Hour,
 		EnrolPerSecond:  20,
 		RevocationPoll:  2 * time.Second,
+		Kubernetes:      []Cluster{},
 	}
 }
 
@@ -51,5 +54,5 @@ func (c Config) Validate() error {
 	case c.RevocationPoll < 100*time.Millisecond || c.RevocationPoll > 4*time.Second:
 		return fmt.Errorf("identity.revocation_poll is %s; a revocation must cut connections within 5 s, so give 100ms to 4s", c.RevocationPoll)
 	}
-	return nil
+	return validateClusters(c.Kubernetes)
 }

@@ -21,7 +21,7 @@ import (
 // maxRequest bounds an enrolment's body, in bytes.
 const maxRequest = 16 << 10
 
-// Enrol handles rules.PathEnrol: a token becomes a certificate.
+// Enrol handles rules.PathEnrol: a token, ours or a pod's, becomes a certificate.
 func (s *Service) Enrol(w http.ResponseWriter, r *http.Request) {
 	if !s.limiter.Allow() {
 		Refusal{Status: http.StatusTooManyRequests, Code: rules.CodeBusy, Detail: "many agents enrol at once", RetryAfter: 5 * time.Second}.Write(w)
@@ -70,6 +70,9 @@ func (s *Service) Renew(w http.ResponseWriter, r *http.Request) {
 func (s *Service) enrol(ctx context.Context, req rules.EnrolRequest) (*x509.Certificate, error) {
 	if !ValidName(req.Name) {
 		return nil, Refusal{Status: http.StatusBadRequest, Code: rules.CodeBadRequest, Detail: fmt.Sprintf("%q cannot be an agent's name: letters, digits, . _ - only", req.Name)}
+	}
+	if req.ServiceAccountToken != "" {
+		return s.enrolPod(ctx, req)
 	}
 	token, err := s.admit(ctx, req.Token, req.Name)
 	if err != nil {
@@ -154,9 +157,8 @@ func decode(w http.ResponseWriter, r *http.Request, v any) error {
 	if r.Method != http.MethodPost {
 		return Refusal{Status: http.StatusMethodNotAllowed, Code: rules.CodeBadRequest, Detail: "POST only"}
 	}
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
+	// Fields that are not known are of an agent newer than we are.
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest)).Decode(v); err != nil {
 		return Refusal{Status: http.StatusBadRequest, Code: rules.CodeBadRequest, Detail: "the body is not the JSON expected"}
 	}
 	return nil

@@ -23,6 +23,7 @@ import (
 // Store is what identity keeps.
 type Store interface {
 	AddToken(context.Context, store.Token) error
+	Tokens(context.Context) ([]store.Token, error)
 	TokenByHash(ctx context.Context, hash string) (store.Token, error)
 	AddCertificate(ctx context.Context, c store.Certificate, token string, replace bool) error
 	Certificates(ctx context.Context, agent string) ([]store.Certificate, error)
