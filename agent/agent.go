@@ -97,6 +97,9 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 
 // enrol gives the agent its identity where a token waits and none is there yet.
 func (a *Agent) enrol(ctx context.Context) error {
+	if a.cfg.Deliver.Collector.Kubernetes.TokenFile != "" {
+		return a.enrolPod(ctx)
+	}
 	file := a.cfg.Enrolment.TokenFile
 	if file == "" {
 		return nil
@@ -113,6 +116,16 @@ func (a *Agent) enrol(ctx context.Context) error {
 		return fmt.Errorf("enrol with the token of %s: %w", file, err)
 	}
 	a.log.Info("enrolled", "collector", id.URL, "name", id.Name, "certificate_until", id.Expires())
+	return nil
+}
+
+// enrolPod gives the agent of a pod its identity.
+func (a *Agent) enrolPod(ctx context.Context) error {
+	id, err := deliver.EnrolPod(ctx, a.cfg.Deliver.Collector, a.cfg.Host)
+	if err != nil {
+		return fmt.Errorf("enrol with the pod's token: %w", err)
+	}
+	a.log.Info("enrolled by the pod's token", "collector", id.URL, "name", id.Name, "certificate_until", id.Expires())
 	return nil
 }
 
