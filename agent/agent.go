@@ -60,8 +60,8 @@ type Agent struct {
 	control  *control.Server
 	losses   *losses
 	relays   *relays
-	ready    chan struct{}          // closed when every sensor has attached
-	fresh    chan []rules.Indicator // to be matched against the history
+	ready    chan struct{} // closed when every sensor has attached
+	fresh    chan past     // to be matched against the history
 
 	loading      sync.Mutex // one loading of rules at a time
 	systems      sharedSystems
@@ -74,7 +74,7 @@ type Agent struct {
 
 // New prepares an agent; Run does the rest.
 func New(cfg Config, version string, stdout io.Writer, log hclog.Logger) *Agent {
-	return &Agent{cfg: cfg, version: version, log: log, stdout: stdout, ready: make(chan struct{}), fresh: make(chan []rules.Indicator, 8), packsChanged: make(chan struct{}, 1)}
+	return &Agent{cfg: cfg, version: version, log: log, stdout: stdout, ready: make(chan struct{}), fresh: make(chan past, 1), packsChanged: make(chan struct{}, 1)}
 }
 
 // Run runs until ctx ends, then hands what it has to the spool and, as far as

@@ -121,13 +121,13 @@ func (s *systems) attribute(o *rules.Observation) {
 	}
 }
 
-// searches adds to indicators the prefixes of the systems among them, where
-// packs know these: past flows were remembered without a system.
-func (s *systems) searches(fresh []rules.Indicator) []rules.Indicator {
+// searches adds to ties the prefixes of the systems among them, where packs know
+// these: past flows were remembered without a system.
+func (s *systems) searches(fresh []rules.Tie) []rules.Tie {
 	named := map[string]bool{}
-	for _, in := range fresh {
-		if in.Type == rules.TypeASN {
-			named[in.Value] = true
+	for _, t := range fresh {
+		if t.Type == rules.TypeASN {
+			named[t.Value] = true
 		}
 	}
 	if s == nil || len(named) == 0 {
@@ -136,7 +136,7 @@ func (s *systems) searches(fresh []rules.Indicator) []rules.Indicator {
 	out := slices.Clone(fresh)
 	for _, p := range s.prefixes {
 		if of, ok := s.byPrefix.Get(p); ok && of.word != "" && named[fmt.Sprintf("AS%d", of.asn)] {
-			out = append(out, rules.Indicator{Type: rules.TypeCIDR, Value: p.String()})
+			out = append(out, rules.Tie{Type: rules.TypeCIDR, Value: p.String()})
 		}
 	}
 	return out

@@ -27,7 +27,7 @@ func (a *Agent) newFetcher() *packfetch.Fetcher {
 		Collector: a.cfg.Deliver.Collector.Client,
 		Trust:     func() (pack.Trust, error) { return packTrust(a.cfg) },
 		Enforce: func(ctx context.Context) error {
-			changed, err := a.Reload(ctx)
+			changed, err := a.Reload(ctx, "")
 			if err == nil {
 				a.log.Info("packs in force", "change", changed)
 			}

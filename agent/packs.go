@@ -236,14 +236,18 @@ func (ps *packs) of(vendor bool) []*pack.Pack {
 // standing is what the agent remembers of packs once they are compiled.
 type standing struct {
 	terms    []pack.Term
+	shrinks  map[string]string // digest of a pack that may hold much less than the one before, to who says so
 	tables   []asnSource
 	problems []string
 }
 
 func (ps *packs) standing() (*standing, error) {
-	s := &standing{problems: ps.problems}
+	s := &standing{problems: ps.problems, shrinks: map[string]string{}}
 	for _, p := range ps.list {
 		s.terms = append(s.terms, p.Term())
+		if p.Manifest.Shrinks {
+			s.shrinks[p.Digest] = fmt.Sprintf("pack %s, signed with the %s key %s", p.Ref(), p.Role, p.KeyID)
+		}
 		table, err := p.ASN()
 		if err != nil {
 			return nil, err
@@ -253,6 +257,18 @@ func (ps *packs) standing() (*standing, error) {
 		}
 	}
 	return s, nil
+}
+
+// shrinkers names the packs that may take much out of force and were not in
+// force before: a signer's word counts once.
+func (s *standing) shrinkers(before *standing) string {
+	var out []string
+	for _, digest := range sortedKeys(s.shrinks) {
+		if before == nil || before.shrinks[digest] == "" {
+			out = append(out, s.shrinks[digest])
+		}
+	}
+	return joined(out)
 }
 
 // stale names the packs that should have been replaced by now, and why.

@@ -281,7 +281,7 @@ func TestSystemsOfAPack(t *testing.T) {
 	if other.Geo != nil {
 		t.Error("a system that no indicator names was given")
 	}
-	if got := l.systems.searches([]rules.Indicator{{Type: rules.TypeASN, Value: "AS203273"}}); len(got) != 2 || got[1].Value != "9.9.8.0/24" {
+	if got := l.systems.searches([]rules.Tie{{Type: rules.TypeASN, Value: "AS203273"}}); len(got) != 2 || got[1].Value != "9.9.8.0/24" {
 		t.Errorf("searches %+v", got)
 	}
 }
@@ -324,7 +324,7 @@ func TestReloadedPackIsMatchedAgainstTheHistory(t *testing.T) {
 	next := first
 	next.Version, next.Entities = 2, content("vendor", 2, "192.0.2.1", "192.0.2.77").Entities
 	writePack(t, dir+"/v.pack", next, &keys.vendor)
-	if said, err := a.Reload(t.Context()); err != nil || !strings.Contains(said, "1 values are new") {
+	if said, err := a.Reload(t.Context(), ""); err != nil || !strings.Contains(said, "1 values are new") {
 		t.Fatalf("reload: %s, %v", said, err)
 	}
 	ctx := t.Context()
@@ -345,7 +345,7 @@ func TestReloadedPackIsMatchedAgainstTheHistory(t *testing.T) {
 	}
 	// What cannot be verified changes nothing.
 	writePack(t, dir+"/v.pack", content("vendor", 9, "192.0.2.3", "192.0.2.4"), nil)
-	if _, err := a.Reload(ctx); !errors.Is(err, pack.ErrUnsigned) {
+	if _, err := a.Reload(ctx, ""); !errors.Is(err, pack.ErrUnsigned) {
 		t.Errorf("an unsigned pack: %v", err)
 	}
 	if got := a.live.Set().PackNames(); !slices.Equal(got, []string{"vendor 2"}) {

@@ -10,8 +10,8 @@ import (
 )
 
 // Preview says what a pack would find in a host's history when it took the place
-// of another. A pack that is not the vendor's own is judged beside what ships.
-// Nobody asks here who signed the packs.
+// of another, by its new indicators and its new detections. A pack that is not the
+// vendor's own is judged beside what ships. Nobody asks here who signed the packs.
 func Preview(ctx context.Context, before, after *pack.Pack, h *history.History, host string, now time.Time) ([]rules.Finding, error) {
 	old, err := aloneWith(before)
 	if err != nil {
@@ -23,8 +23,8 @@ func Preview(ctx context.Context, before, after *pack.Pack, h *history.History, 
 	}
 	next.judge.Agent.Name = host
 	var out []rules.Finding
-	p := past{h, next.set, next.judge, next.systems}
-	err = p.judged(ctx, next.set.New(old.set), now, func(f rules.Finding) { out = append(out, f) })
+	p := past{set: next.set, judge: next.judge, systems: next.systems}
+	err = p.judged(ctx, h, p.news(matchedWith(old.set, old.judge)), false, now, func(f rules.Finding) { out = append(out, f) })
 	return out, err
 }
 

@@ -2,117 +2,84 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
-	"sallyport/agent/history"
 	"sallyport/rules"
 )
 
-// packsFile remembers which packs the history was matched with.
-const packsFile = "packs"
+// pastBound is what the agent reports of itself where a new detection found more
+// in the history than it may say.
+const pastBound = "history_bound"
 
-// lookBack matches new indicators against the history: those that came while
-// the agent was away first, then those of every reload.
-func (a *Agent) lookBack(ctx context.Context) error {
-	if fresh := a.sinceLastRun(); len(fresh) > 0 {
-		a.retro(ctx, fresh)
+// offer hands what is in force to lookBack, in the place of what it has not
+// begun with: what that would have found new is new in the later one too. Callers
+// hold loading.
+func (a *Agent) offer(p past) {
+	select {
+	case <-a.fresh:
+	default:
 	}
+	a.fresh <- p
+}
+
+// lookBack matches what is new in the rules against the history: what came while
+// the agent was away first, then that of every reload.
+func (a *Agent) lookBack(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case fresh := <-a.fresh:
-			a.retro(ctx, fresh)
+		case p := <-a.fresh:
+			a.retro(ctx, p)
 		}
 	}
 }
 
-// sinceLastRun is every indicator when the packs are other than at the last run,
-// and none when they are the same or there is nothing to look back at.
-func (a *Agent) sinceLastRun() []rules.Indicator {
-	path := filepath.Join(a.cfg.StateDir, packsFile)
-	before, err := os.ReadFile(path)
-	if err == nil && string(before) == a.packs() || errors.Is(err, fs.ErrNotExist) {
-		a.rememberPacks()
-		return nil
-	}
+// retro judges past flows by what is new. Findings are marked retro; a flow that
+// several indicators meet is judged once. What is new is noted as matched only
+// once all of it was, so that a restart in between begins it again.
+func (a *Agent) retro(ctx context.Context, p past) {
+	path := filepath.Join(a.cfg.StateDir, matchedFile)
+	before, err := readMatched(path)
 	if err != nil {
-		a.log.Warn("cannot tell which packs were in force before; all are matched against the history", "error", err)
+		a.log.Warn("cannot tell what the history was matched with before; all is matched", "error", err)
 	}
-	return a.live.Set().New(nil)
-}
-
-// packs names the packs in force, their dates and the number of indicators.
-func (a *Agent) packs() string {
-	set := a.live.Set()
-	var b strings.Builder
-	for _, p := range set.Packs() {
-		fmt.Fprintf(&b, "%s %s\n", p, p.Date.UTC().Format(time.RFC3339))
+	n := p.news(before)
+	if !n.none() && !a.matchPast(ctx, p, n) {
+		return
 	}
-	fmt.Fprintf(&b, "%d indicators\n", set.Len())
-	return b.String()
-}
-
-func (a *Agent) rememberPacks() {
-	path := filepath.Join(a.cfg.StateDir, packsFile)
-	if err := os.WriteFile(path, []byte(a.packs()), 0o600); err != nil {
-		a.log.Warn("cannot note which packs are in force; they are matched against the history again at the next start", "error", err)
+	if err := matchedWith(p.set, p.judge).write(path); err != nil {
+		a.log.Warn("cannot note what the history was matched with; it is matched again at the next start", "error", err)
 	}
 }
 
-// retro judges past flows that the indicators may concern. Findings are marked
-// retro; a flow that several indicators meet is judged once.
-func (a *Agent) retro(ctx context.Context, fresh []rules.Indicator) {
+// matchPast says whether the history was matched to its end.
+func (a *Agent) matchPast(ctx context.Context, p past, n *news) bool {
+	if err := a.history.Flush(); err != nil {
+		a.log.Warn("what is in memory is not matched with what is new", "error", err)
+	}
 	found := 0
-	p := past{a.history, a.live.Set(), a.court.judge.Load(), a.systems.Load()}
-	err := p.judged(ctx, fresh, time.Now(), func(f rules.Finding) {
+	err := p.judged(ctx, a.history, n, true, time.Now(), func(f rules.Finding) {
 		found++
 		if err := a.ledger.Observe(ctx, f); err != nil {
 			a.log.Error("retro finding not yet on disk; it is tried again", "id", f.ID, "error", err)
 		}
 	})
+	if ctx.Err() != nil {
+		return false
+	}
 	if err != nil {
-		a.log.Error("new indicators are not matched against the history", "error", err)
-		return
+		a.log.Error("what is new is not matched against the history", "error", err)
+		return false
 	}
-	if ctx.Err() == nil {
-		a.rememberPacks()
-		a.log.Info("new indicators matched against the history", "indicators", len(fresh), "findings", found)
+	a.log.Info("what is new matched against the history", "indicators", n.count, "detections", len(n.detections), "findings", found)
+	for _, id := range sortedKeys(n.over) {
+		why := fmt.Sprintf("the new detection %s fired on more of the history than it may report: %d findings are left out beside the %d made", id, n.over[id], maxPastFindings)
+		if err := a.ledger.Observe(ctx, a.selfFinding(pastBound, id, why, time.Now().UTC())); err != nil {
+			a.log.Error("cannot report the bound yet; it is tried again", "detection", id, "error", err)
+		}
 	}
-}
-
-// past is the history, and what it is judged by.
-type past struct {
-	history *history.History
-	set     *rules.Set
-	judge   *rules.Judge
-	systems *systems
-}
-
-// judged gives a draft of each finding that the indicators bring to light.
-func (p past) judged(ctx context.Context, fresh []rules.Indicator, now time.Time, found func(rules.Finding)) error {
-	seen := map[string]bool{}
-	return p.history.Retro(ctx, func(flow history.Past) bool {
-		o := flow.Observation
-		if seen[o.FlowID] {
-			return true
-		}
-		p.systems.attribute(&o)
-		matches := p.set.Match(&o, now)
-		if len(matches) == 0 {
-			return true
-		}
-		seen[o.FlowID] = true
-		for _, f := range p.judge.Findings(&o, matches, now) {
-			f.Retro, f.Count = true, flow.Count
-			found(f)
-		}
-		return ctx.Err() == nil
-	}, p.systems.searches(fresh)...)
+	return true
 }

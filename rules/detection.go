@@ -1,5 +1,7 @@
 package rules
 
+import "sallyport/rules/sigma"
+
 // Detection decides whether an observation, with what it matched, is worth a
 // finding. What ships are Sigma rules (rules/detections).
 type Detection interface {
@@ -10,6 +12,10 @@ type Detection interface {
 	Detects(o *Observation, matches []Match) bool
 	// Fallback detections speak of an entity only where no other has.
 	Fallback() bool
+	// Digest changes with the detection's content.
+	Digest() string
+	// Uses lists the fields it asks for.
+	Uses() []sigma.FieldUse
 }
 
 // Enabled is the rules that are not switched off, as detections. on lists the

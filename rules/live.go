@@ -24,7 +24,7 @@ func (l *Live) Set() *Set { return l.set.Load() }
 func (l *Live) Swap(next *Set, force bool) error {
 	old := l.set.Load()
 	if !force && (next.Len() == 0 || 2*next.Len() < old.Len()) {
-		return fmt.Errorf("swap indicators: the new set holds %d, the old one %d; force it if that is right", next.Len(), old.Len())
+		return fmt.Errorf("swap indicators: the new set holds %d, the old one %d; if that is right, force it", next.Len(), old.Len())
 	}
 	l.set.Store(next)
 	return nil

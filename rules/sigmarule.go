@@ -1,6 +1,8 @@
 package rules
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io/fs"
 	"path"
@@ -19,6 +21,7 @@ type SigmaRule struct {
 	Enabled bool
 
 	class    Class
+	digest   string // SHA-256 of the file
 	fallback bool
 	fits     func(*Observation) bool
 	events   sync.Pool // of *event: a rule is asked about every flow
@@ -48,6 +51,8 @@ func ParseSigmaRule(file string, data []byte, placeholders map[string][]string) 
 		return nil, &sigma.Error{File: file, Message: "status unsupported: its author says it cannot be used in its current state"}
 	}
 	s := &SigmaRule{Rule: r, Enabled: r.Status != "deprecated", class: ClassContact, fits: source.fits}
+	sum := sha256.Sum256(data)
+	s.digest = hex.EncodeToString(sum[:])
 	if err := s.readOwn(r.Custom["sallyport"]); err != nil {
 		return nil, &sigma.Error{File: file, Message: err.Error()}
 	}
@@ -108,6 +113,9 @@ func (s *SigmaRule) Ref() RuleRef {
 
 // Class is what kind of contact the rule is about.
 func (s *SigmaRule) Class() Class { return s.class }
+
+// Digest is that of the rule's file.
+func (s *SigmaRule) Digest() string { return s.digest }
 
 // Fallback rules speak only where no other has.
 func (s *SigmaRule) Fallback() bool { return s.fallback }

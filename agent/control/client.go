@@ -50,10 +50,15 @@ func (c *Client) Status(ctx context.Context) (rules.Heartbeat, error) {
 	return out, c.call(ctx, requestLimit, http.MethodGet, "/status", &out)
 }
 
-// Reload has the agent read its packs again, and says what changed.
-func (c *Client) Reload(ctx context.Context) (string, error) {
+// Reload has the agent read its packs again, and says what changed. force takes a
+// set that would be refused for holding too little.
+func (c *Client) Reload(ctx context.Context, force bool) (string, error) {
+	path := "/reload"
+	if force {
+		path += "?" + paramForce
+	}
 	var out string
-	return out, c.call(ctx, reloadLimit, http.MethodPost, "/reload", &out)
+	return out, c.call(ctx, reloadLimit, http.MethodPost, path, &out)
 }
 
 func (c *Client) call(ctx context.Context, limit time.Duration, method, path string, out any) error {

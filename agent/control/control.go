@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
 
 	"sallyport/rules"
 )
@@ -36,7 +37,9 @@ const (
 // Agent is what the socket asks of the agent.
 type Agent interface {
 	Heartbeat() rules.Heartbeat
-	Reload(ctx context.Context) (string, error) // what changed, in words
+	// Reload says what changed, in words. by names who forces a set that would be
+	// refused for holding too little, "" nobody.
+	Reload(ctx context.Context, by string) (string, error)
 }
 
 // Server answers on the socket.
@@ -85,7 +88,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: s.handler(), ReadTimeout: requestLimit, WriteTimeout: requestLimit}
+	server := &http.Server{Handler: s.handler(), ConnContext: withPeer, ReadTimeout: requestLimit, WriteTimeout: requestLimit}
 	stop := context.AfterFunc(ctx, func() { server.Close() })
 	defer stop()
 	if err := server.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
@@ -121,7 +124,7 @@ func (s *Server) handler() http.Handler {
 		if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(reloadLimit)); err != nil {
 			s.log.Debug("a long reload will not be answered", "error", err)
 		}
-		changed, err := s.agent.Reload(r.Context())
+		changed, err := s.agent.Reload(r.Context(), forcedBy(r))
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusUnprocessableEntity)
 			return
@@ -129,6 +132,43 @@ func (s *Server) handler() http.Handler {
 		s.answer(w, changed)
 	})
 	return mux
+}
+
+// forcedBy names who forces a reload, by the kernel's word on the other end of
+// the socket; "" where nobody does.
+func forcedBy(r *http.Request) string {
+	if !r.URL.Query().Has(paramForce) {
+		return ""
+	}
+	if peer, ok := r.Context().Value(peerKey{}).(*unix.Ucred); ok {
+		return fmt.Sprintf("user %d on this host (process %d)", peer.Uid, peer.Pid)
+	}
+	return "an unknown user on this host"
+}
+
+// paramForce is the parameter of a reload that is forced.
+const paramForce = "force"
+
+// peerKey is the context key of who is at the other end of a connection.
+type peerKey struct{}
+
+// withPeer notes who is at the other end (SO_PEERCRED, unix(7)).
+func withPeer(ctx context.Context, c net.Conn) context.Context {
+	conn, ok := c.(*net.UnixConn)
+	if !ok {
+		return ctx
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return ctx
+	}
+	var peer *unix.Ucred
+	var failed error
+	err = raw.Control(func(fd uintptr) { peer, failed = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+	if err != nil || failed != nil {
+		return ctx
+	}
+	return context.WithValue(ctx, peerKey{}, peer)
 }
 
 func (s *Server) answer(w http.ResponseWriter, v any) {

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -15,8 +16,8 @@ import (
 
 type agent struct{ reload error }
 
-func (agent) Heartbeat() rules.Heartbeat               { return rules.Heartbeat{Agent: "a"} }
-func (a agent) Reload(context.Context) (string, error) { return "1 added", a.reload }
+func (agent) Heartbeat() rules.Heartbeat                            { return rules.Heartbeat{Agent: "a"} }
+func (a agent) Reload(_ context.Context, by string) (string, error) { return "1 added" + by, a.reload }
 
 func serve(t *testing.T, dir string, a Agent) *Server {
 	t.Helper()
@@ -57,7 +58,7 @@ func TestRoundTrip(t *testing.T) {
 	if len(got) != keptFindings || got[0].Revision != keptFindings+1 || got[keptFindings-1].Revision != 2 {
 		t.Errorf("%d findings, newest %d, oldest %d", len(got), got[0].Revision, got[len(got)-1].Revision)
 	}
-	if changed, err := c.Reload(t.Context()); err != nil || changed != "1 added" {
+	if changed, err := c.Reload(t.Context(), false); err != nil || changed != "1 added" {
 		t.Errorf("reload: %q, %v", changed, err)
 	}
 	st, err := os.Stat(s.path)
@@ -66,10 +67,22 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// TestForcedReloadNamesItsOperator holds that the kernel says who forces, not the
+// client.
+func TestForcedReloadNamesItsOperator(t *testing.T) {
+	dir := t.TempDir()
+	serve(t, dir, agent{})
+	said, err := NewClient(dir).Reload(t.Context(), true)
+	want := fmt.Sprintf("1 addeduser %d on this host (process %d)", os.Getuid(), os.Getpid())
+	if err != nil || said != want {
+		t.Errorf("got %q, %v; want %q", said, err, want)
+	}
+}
+
 func TestReloadErrorReachesTheOperator(t *testing.T) {
 	dir := t.TempDir()
 	serve(t, dir, agent{reload: errors.New("x.yaml:3: unknown field")})
-	if _, err := NewClient(dir).Reload(t.Context()); err == nil || !strings.Contains(err.Error(), "x.yaml:3") {
+	if _, err := NewClient(dir).Reload(t.Context(), false); err == nil || !strings.Contains(err.Error(), "x.yaml:3") {
 		t.Errorf("reload: %v", err)
 	}
 }

@@ -70,7 +70,8 @@ type row struct {
 	names       []rules.Name
 	geo         rules.Geo
 	tls         []string // SHA-256 and SHA-1 of the leaf, JA3, JA4; "" where not seen
-	hassh       string
+	hassh       string   // of the client
+	hasshServer string
 
 	index map[string]byte // of this flush: value to source
 }
@@ -214,8 +215,9 @@ func (r *row) fingerprints(o *rules.Observation) {
 		r.note(value(kindJA4, t.JA4), 0)
 	}
 	if s := o.SSH; s != nil {
-		r.hassh = cmp.Or(s.HASSH, r.hassh)
+		r.hassh, r.hasshServer = cmp.Or(s.HASSH, r.hassh), cmp.Or(s.HASSHServer, r.hasshServer)
 		r.note(value(kindHASSH, s.HASSH), 0)
+		r.note(value(kindHASSH, s.HASSHServer), 0)
 	}
 }
 

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -145,6 +146,7 @@ func (r *row) encode() []byte {
 		b = binary.AppendUvarint(b, uint64(max(0, n.At.Unix())))
 		text(n.Name)
 	}
+	text(r.hasshServer)
 	return b
 }
 
@@ -240,6 +242,9 @@ func decodeRow(b []byte) (*row, error) {
 		at := d.time()
 		r.names = append(r.names, rules.Name{Name: d.text(), Source: sources[int(source)%len(sources)], At: at})
 	}
+	if len(d.b) > 0 { // rows of before have not got it
+		r.hasshServer = d.text()
+	}
 	if d.bad {
 		return nil, errRow
 	}
@@ -277,9 +282,7 @@ func (r *row) merge(old *row) {
 	if r.tls == nil {
 		r.tls = old.tls
 	}
-	if r.hassh == "" {
-		r.hassh = old.hassh
-	}
+	r.hassh, r.hasshServer = cmp.Or(r.hassh, old.hassh), cmp.Or(r.hasshServer, old.hasshServer)
 	for _, n := range old.names {
 		if len(r.names) < maxNames && !slices.ContainsFunc(r.names, func(m rules.Name) bool { return m.Name == n.Name && m.Source == n.Source }) {
 			r.names = append([]rules.Name{n}, r.names...)

@@ -261,18 +261,18 @@ func TestRetro(t *testing.T) {
 	h.Add(named)
 	asn := flow("3", "203.0.113.1:443", 0)
 	asn.Geo = &rules.Geo{ASN: 64500}
-	h.Add(asn) // not flushed: Retro does
-	indicator := func(kind rules.IndicatorType, value string) rules.Indicator {
-		return rules.Indicator{Type: kind, Value: value}
+	h.Add(asn)
+	flush(t, h)
+	indicator := func(kind rules.IndicatorType, value string) rules.Tie {
+		return rules.Tie{Type: kind, Value: value}
 	}
 	for _, test := range []struct {
-		in   []rules.Indicator
+		in   []rules.Tie
 		want []string
 	}{
-		{[]rules.Indicator{indicator(rules.TypeIP, "192.0.2.1"), indicator(rules.TypeDomain, "bad.example")}, []string{"192.0.2.1", "198.51.100.1"}},
-		{[]rules.Indicator{indicator(rules.TypeASN, "AS64500")}, []string{"203.0.113.1"}},
-		{[]rules.Indicator{indicator(rules.TypeCIDR, "nonsense"), indicator(rules.TypeURLHost, "a.bad.example")}, []string{"198.51.100.1"}},
-		{slices.Repeat([]rules.Indicator{indicator(rules.TypeIP, "192.0.2.1")}, maxSearches+1), []string{"192.0.2.1", "198.51.100.1", "203.0.113.1"}},
+		{[]rules.Tie{indicator(rules.TypeIP, "192.0.2.1"), indicator(rules.TypeDomain, "bad.example")}, []string{"192.0.2.1", "198.51.100.1"}},
+		{[]rules.Tie{indicator(rules.TypeASN, "AS64500")}, []string{"203.0.113.1"}},
+		{[]rules.Tie{indicator(rules.TypeCIDR, "nonsense"), indicator(rules.TypeURLHost, "a.bad.example")}, []string{"198.51.100.1"}},
 		{nil, nil},
 	} {
 		var got []string

@@ -35,18 +35,13 @@ type Filter struct {
 }
 
 // Query yields the past flows that the filter chooses, oldest hour first, until
-// yield says false. What is still in memory is not
-// seen: Flush first. The file is open
-// meanwhile: yield must not call History.
+// yield says false. What is still in memory is not seen: Flush first. The file is
+// open meanwhile: yield must not call History.
 func (h *History) Query(ctx context.Context, f Filter, yield func(Past) bool) error {
 	return h.read(func(tx *bolt.Tx) error {
 		hours := tx.Bucket(bucketHours)
 		if hours == nil {
 			return nil
-		}
-		var host string
-		if meta := tx.Bucket(bucketMeta); meta != nil {
-			host = string(meta.Get(keyHost))
 		}
 		c := hours.Cursor()
 		k, _ := c.First()
@@ -60,13 +55,7 @@ func (h *History) Query(ctx context.Context, f Filter, yield func(Past) bool) er
 			if len(k) != 8 || !f.To.IsZero() && int64(binary.BigEndian.Uint64(k)) > f.To.Unix() {
 				break
 			}
-			b := hours.Bucket(k)
-			if b == nil {
-				continue
-			}
-			s := &search{filter: f, host: host, hour: binary.BigEndian.Uint64(k), rows: b.Bucket(bucketRows), index: b.Bucket(bucketIndex), owners: b.Bucket(bucketOwners),
-				known: map[uint32]*rules.Owner{}, seen: map[string]bool{}, yield: yield}
-			if s.rows != nil && s.index != nil && s.owners != nil && !s.run(ctx) {
+			if s := newSearch(tx, k, f, yield); s != nil && !s.run(ctx) {
 				break
 			}
 		}
@@ -261,14 +250,22 @@ func (s *search) observation(key []byte, r *row) rules.Observation {
 		geo := r.geo
 		o.Geo = &geo
 	}
+	for _, n := range r.names {
+		if n.Source == "sni" && o.TLS == nil {
+			o.TLS = &rules.TLSFacts{SNI: n.Name}
+		}
+	}
 	if r.tls != nil {
-		o.TLS = &rules.TLSFacts{JA3: r.tls[2], JA4: r.tls[3]}
+		if o.TLS == nil {
+			o.TLS = &rules.TLSFacts{}
+		}
+		o.TLS.JA3, o.TLS.JA4 = r.tls[2], r.tls[3]
 		if r.tls[0] != "" || r.tls[1] != "" {
 			o.TLS.Certificates = []rules.CertificateFact{{SHA256: r.tls[0], SHA1: r.tls[1]}}
 		}
 	}
-	if r.hassh != "" {
-		o.SSH = &rules.SSHFacts{HASSH: r.hassh}
+	if r.hassh != "" || r.hasshServer != "" {
+		o.SSH = &rules.SSHFacts{HASSH: r.hassh, HASSHServer: r.hasshServer}
 	}
 	return o
 }

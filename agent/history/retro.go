@@ -10,20 +10,14 @@ import (
 	"sallyport/rules"
 )
 
-// maxSearches is the number of indicators above which the whole history is read
-// once instead of being searched for each.
-const maxSearches = 1000
+// MaxSearches is the number of indicators from which walking the whole history
+// once is cheaper than searching it for each.
+const MaxSearches = 1000
 
 // Retro yields the past flows that the new indicators may concern, for the judge
 // to match against the new set: it decides, this only finds. The same flow may
 // come more than once, under its own id, when several indicators meet it.
-func (h *History) Retro(ctx context.Context, yield func(Past) bool, fresh ...rules.Indicator) error {
-	if err := h.Flush(); err != nil {
-		h.log.Warn("what is in memory is not searched", "error", err)
-	}
-	if len(fresh) > maxSearches {
-		return h.Query(ctx, Filter{}, yield)
-	}
+func (h *History) Retro(ctx context.Context, yield func(Past) bool, fresh ...rules.Tie) error {
 	enough := false
 	for _, in := range fresh {
 		f, err := filterOf(in)
@@ -31,7 +25,11 @@ func (h *History) Retro(ctx context.Context, yield func(Past) bool, fresh ...rul
 			h.log.Warn("indicator cannot be searched for", "type", string(in.Type), "value", in.Value, "error", err)
 			continue
 		}
-		err = h.Query(ctx, f, func(p Past) bool {
+		search := h.Query
+		if f.ASN != 0 { // no index leads to it
+			search = func(ctx context.Context, f Filter, yield func(Past) bool) error { return h.walk(ctx, f, false, yield) }
+		}
+		err = search(ctx, f, func(p Past) bool {
 			enough = !yield(p)
 			return !enough
 		})
@@ -46,7 +44,7 @@ func (h *History) Retro(ctx context.Context, yield func(Past) bool, fresh ...rul
 }
 
 // filterOf is the search for one indicator.
-func filterOf(in rules.Indicator) (Filter, error) {
+func filterOf(in rules.Tie) (Filter, error) {
 	switch in.Type {
 	case rules.TypeIP:
 		a, err := netip.ParseAddr(in.Value)

@@ -98,16 +98,20 @@ func newReload(env environment) *cobra.Command {
 		Long: `Have the running agent read its packs, entities, detections, allow-list and
 approved tools again, without a restart and without a pause. When something cannot
 be read or verified, nothing changes and the fault is shown. So it is when fewer
-than half of the indicators would be left: restart the agent if that is right.`,
+than half of the indicators would be left: where that is right, --force takes them,
+and a finding about the agent says who forced it.`,
+		Example: `  sallyport reload
+  sallyport reload --force`,
 		Args: cobra.NoArgs,
 	}
+	force := cmd.Flags().Bool("force", false, "take a set with less than half of the indicators")
 	path := configFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := loadConfig(*path)
 		if err != nil {
 			return err
 		}
-		changed, err := control.NewClient(cfg.StateDir).Reload(cmd.Context())
+		changed, err := control.NewClient(cfg.StateDir).Reload(cmd.Context(), *force)
 		if err != nil {
 			return err
 		}

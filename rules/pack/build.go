@@ -28,6 +28,7 @@ type Contents struct {
 	Created    time.Time
 	Expires    time.Time
 	RollbackOf uint64
+	Shrinks    bool // agents shall take it though it holds much less than the one before
 	Note       string
 	Entities   []rules.Entity
 	Detections map[string][]byte // file name, such as "attributed_rdp.yml", to the rule
@@ -128,7 +129,7 @@ func assemble(c *Contents) (*Pack, error) {
 func (p *Pack) seal(c *Contents) error {
 	p.Manifest = Manifest{
 		Format: Format, Name: c.Name, Version: c.Version, Created: c.Created.UTC().Truncate(time.Second),
-		Expires: c.Expires.UTC().Truncate(time.Second), RollbackOf: c.RollbackOf, Note: c.Note, Files: []File{},
+		Expires: c.Expires.UTC().Truncate(time.Second), RollbackOf: c.RollbackOf, Shrinks: c.Shrinks, Note: c.Note, Files: []File{},
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.files)) {
 		sum := sha256.Sum256(p.files[name])

@@ -83,6 +83,9 @@ func (d *Difference) manifest(a, b *Pack) {
 	case n.RollbackOf != 0:
 		d.say("%s goes back to the content of version %d", b.Ref(), n.RollbackOf)
 	}
+	if n.Shrinks {
+		d.say("its signer says that agents shall take it though it holds much less")
+	}
 	if !m.Expires.Equal(n.Expires) {
 		d.say("it expires on %s, not %s", n.Expires.Format("2006-01-02"), m.Expires.Format("2006-01-02"))
 	}

@@ -65,6 +65,7 @@ type Manifest struct {
 	Created    time.Time `json:"created"`
 	Expires    time.Time `json:"expires"`
 	RollbackOf uint64    `json:"rollback_of,omitempty"` // the content is that of this older version
+	Shrinks    bool      `json:"shrinks,omitempty"`     // its signer says that holding much less than the one before is right
 	Note       string    `json:"note,omitempty"`
 	Files      []File    `json:"files"`
 }
