@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,13 +15,13 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
 
-	"sallyport/agent/capture"
 	"sallyport/agent/control"
 	"sallyport/agent/deliver"
 	"sallyport/agent/enrich"
 	"sallyport/agent/flow"
 	"sallyport/agent/flowlog"
 	"sallyport/agent/history"
+	"sallyport/agent/hostevidence"
 	"sallyport/agent/ledger"
 	"sallyport/agent/naming"
 	"sallyport/agent/packfetch"
@@ -31,11 +30,8 @@ import (
 	"sallyport/rules"
 )
 
-// Pace of the agent's own upkeep.
-const (
-	tickEvery  = 200 * time.Millisecond
-	drainLimit = 10 * time.Second // for what waits to be delivered, when the agent stops
-)
+// drainLimit bounds the wait for what is not delivered yet, when the agent stops.
+const drainLimit = 10 * time.Second
 
 // Agent is one running agent.
 type Agent struct {
@@ -44,10 +40,12 @@ type Agent struct {
 	log     hclog.Logger
 	started time.Time
 	stdout  io.Writer
+	manager manager // of services
 
 	live     *rules.Live
 	sensors  []sensor.Sensor
 	socket   *sensor.Socket // the first of them
+	kernel   *hostevidence.Kernel
 	pipeline *pipeline
 	queues   *queues
 	court    *court
@@ -74,7 +72,7 @@ type Agent struct {
 
 // New prepares an agent; Run does the rest.
 func New(cfg Config, version string, stdout io.Writer, log hclog.Logger) *Agent {
-	return &Agent{cfg: cfg, version: version, log: log, stdout: stdout, ready: make(chan struct{}), fresh: make(chan past, 1), packsChanged: make(chan struct{}, 1)}
+	return &Agent{cfg: cfg, version: version, log: log, stdout: stdout, manager: serviceManager(), ready: make(chan struct{}), fresh: make(chan past, 1), packsChanged: make(chan struct{}, 1)}
 }
 
 // Run runs until ctx ends, then hands what it has to the spool and, as far as
@@ -170,6 +168,10 @@ func (a *Agent) open() (closeAll func() error, err error) {
 	if a.cfg.Sensor.Link.Enabled {
 		a.sensors = append(a.sensors, sensor.NewLink(a.cfg.Sensor.Link, a.log))
 	}
+	if a.cfg.Sensor.Tunnel.Enabled {
+		a.kernel = hostevidence.NewKernel(a.cfg.Sensor.Tunnel, a.socket, a.log)
+		a.sensors = append(a.sensors, a.kernel)
+	}
 	a.enrich = enrich.New(a.cfg.Enrich, a.sensors[0], a.log)
 	closers = append(closers, a.enrich.Close)
 	if err = a.enrich.Open(); err != nil {
@@ -190,6 +192,7 @@ func (a *Agent) assemble(judge *rules.Judge) {
 	a.pipeline.done = a.sensors[0].Done
 	a.pipeline.table = flow.New(a.cfg.Flow, protocol.NewEngine(protocol.Detectors()), a.pipeline)
 	a.pipeline.tunnels = newTunnels()
+	a.pipeline.tunnels.kernel = a.kernel
 	a.court = &court{
 		live: a.live, enrich: a.enrich, relays: a.relays, systems: &a.systems, loss: a.losses.since, report: a.ledger.Observe,
 		ended: func(o *rules.Observation) { a.history.Add(o); a.flowLog.Write(o) },
@@ -246,6 +249,9 @@ func (a *Agent) run(ctx context.Context) error {
 		}
 	})
 	err := seeing.Wait()
+	if err := a.manager.tell(notifyStopping); err != nil {
+		a.log.Warn("the service manager does not know that the agent stops", "error", err)
+	}
 	a.pipeline.finish()
 	a.queues.close()
 	err = errors.Join(err, courts.Wait())
@@ -275,82 +281,6 @@ func (a *Agent) closeLedger() error {
 	}
 	a.ledgerClosed = true
 	return a.ledger.Close()
-}
-
-// runSensors starts each sensor with a decoder of its own: the socket sensor
-// first, for where this host cannot carry it the others stand in for it.
-func (a *Agent) runSensors(g *errgroup.Group, ctx context.Context) {
-	left := make(chan struct{}, len(a.sensors))
-	settled, alone := make(chan struct{}), false
-	for i, s := range a.sensors {
-		h := &feed{pipeline: a.pipeline, from: s, decoder: capture.NewDecoder(), process: a.pipeline.process}
-		a.givePrefixes(s)
-		ready := sync.OnceFunc(func() { left <- struct{}{} })
-		if i == 0 {
-			ready = sync.OnceFunc(func() { left <- struct{}{}; close(settled) })
-		}
-		g.Go(func() error {
-			if i > 0 {
-				select {
-				case <-settled:
-				case <-ctx.Done():
-					return nil
-				}
-				if other, ok := s.(standIn); ok && alone {
-					other.StandAlone()
-				}
-			}
-			err := s.Run(ctx, h, ready)
-			if i == 0 && errors.Is(err, sensor.ErrUnsupported) && len(a.sensors) > 1 {
-				a.log.Error("the other sensors stand alone; see sallyport doctor", "error", err)
-				alone = true
-				ready()
-				return nil
-			}
-			if err != nil {
-				return fmt.Errorf("%s sensor: %w", s.Name(), err)
-			}
-			return nil
-		})
-	}
-	g.Go(func() error {
-		for range a.sensors {
-			select {
-			case <-left:
-			case <-ctx.Done():
-				return nil
-			}
-		}
-		close(a.ready)
-		debug.FreeOSMemory() // loading took a multiple of what stays
-		a.log.Info("watching", "entities_from", a.live.Set().PackNames(), "indicators", a.live.Set().Len())
-		return nil
-	})
-}
-
-// standIn is a sensor that can take more where the socket sensor does not run.
-type standIn interface{ StandAlone() }
-
-// upkeep expires flows, samples losses and flushes the flow log.
-func (a *Agent) upkeep(ctx context.Context) error {
-	t := time.NewTicker(tickEvery)
-	defer t.Stop()
-	flushed := time.Now()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case now := <-t.C:
-			a.pipeline.tick(now)
-			a.losses.sample(now)
-			if now.Sub(flushed) >= time.Second {
-				flushed = now
-				if err := a.flowLog.Flush(); err != nil {
-					a.log.Warn("flow log not written", "error", err)
-				}
-			}
-		}
-	}
 }
 
 // Ready is closed when every sensor has attached.
