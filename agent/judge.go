@@ -30,9 +30,9 @@ type court struct {
 }
 
 // run handles a queue until it is closed.
-func (c *court) run(ctx context.Context, queue <-chan observed) error {
+func (c *court) run(ctx context.Context, queue <-chan *observed) error {
 	for item := range queue {
-		c.handle(ctx, &item)
+		c.handle(ctx, item)
 	}
 	return nil
 }

@@ -69,12 +69,12 @@ func newPipeline(host string, live *rules.Live, systems *sharedSystems, names *n
 
 // queues stand between the pipeline of a live host and the judge.
 type queues struct {
-	attributed, ordinary chan observed
+	attributed, ordinary chan *observed // pointers: an empty queue of the things themselves would take megabytes
 	dropped              [2]atomic.Uint64 // of ordinary, of attributed
 }
 
 func newQueues() *queues {
-	return &queues{attributed: make(chan observed, attributedQueue), ordinary: make(chan observed, ordinaryQueue)}
+	return &queues{attributed: make(chan *observed, attributedQueue), ordinary: make(chan *observed, ordinaryQueue)}
 }
 
 // put never waits: the sensors behind it must not.
@@ -84,7 +84,7 @@ func (q *queues) put(item observed, attributed bool) {
 		to, dropped = q.attributed, &q.dropped[1]
 	}
 	select {
-	case to <- item:
+	case to <- &item:
 	default:
 		dropped.Add(1)
 	}
