@@ -34,6 +34,7 @@ type tunnels struct {
 	holders map[sensor.ProcessRef]bool
 	relays  map[sensor.ProcessRef]relayedFlow
 	flows   map[*flow.Flow]*rules.Identification // what the host shows of them, nil for nothing yet
+	kernel  *hostevidence.Kernel                 // nil where the kernel's tunnels are not read
 	fresh   bool                                 // a holder has come whose older flows are not known
 	full    uint64                               // flows and holders not watched
 }
@@ -51,13 +52,21 @@ func newTunnels() *tunnels {
 	}
 }
 
-// identification is what the host shows of a flow in whose packets nothing was
-// found.
+// identification is what the host shows of a flow: the kernel's tunnels say what
+// its packets are or add to what these showed, facts about its owner count where
+// nothing was found in them, or where they confirm what was only suspected.
 func (t *tunnels) identification(f *flow.Flow) (rules.Identification, bool) {
-	if t == nil || !protocol.Internal(f.Result.Label) {
+	if t == nil {
 		return rules.Identification{}, false
 	}
-	if id := t.flows[f]; id != nil {
+	seen := !protocol.Internal(f.Result.Label)
+	if t.kernel != nil && !f.Inner {
+		if e, found := t.kernel.Of(f.Key.Netns, f.Transport, f.Local(), f.Remote()); found {
+			return e.Identification(f.Identification(), seen), true
+		}
+	}
+	suspected := f.Result.State == protocol.Suspected
+	if id := t.flows[f]; id != nil && (!seen || suspected && id.State == "confirmed" && id.Protocol == f.Result.Label) {
 		return *id, true
 	}
 	return rules.Identification{}, false
@@ -163,7 +172,7 @@ func (p *pipeline) underWatch() ([]hostevidence.Flow, map[sensor.ProcessRef]host
 		label := f.Result.Label
 		flows = append(flows, hostevidence.Flow{
 			Key: f.Key, Owner: f.Owner.Process, Remote: f.Remote(), First: f.First, Holder: t.holders[f.Owner.Process],
-			Data: f.Outcome() == rules.OutcomeData, Labeled: !protocol.Internal(label), Known: label == "dns" || label == "http",
+			Data: f.Outcome() == rules.OutcomeData, Labeled: !protocol.Internal(label) && f.Result.State == protocol.Confirmed, Known: label == "dns" || label == "http",
 		})
 	}
 	relays := make(map[sensor.ProcessRef]hostevidence.Relay, len(t.relays))

@@ -6,6 +6,7 @@ import "encoding/binary"
 // number, ciphertext; or one byte ff, which keeps the NAT open (2.3).
 const (
 	natPort      = 4500
+	gpPort       = 4501 // GlobalProtect's gateways (OpenConnect gpst.c)
 	natKeepalive = 0xff
 	espReserved  = 256
 	espHeader    = 8
@@ -22,7 +23,7 @@ func espUDP() Detector {
 		Doc: Doc{
 			How:      "On port 4500, where an SPI lasts, its sequence numbers rise, and the rest is ciphertext.",
 			Confirms: "Both sides do so, each with its own SPI.",
-			Limits:   "On another port the same bytes could be any protocol with a number and a counter, and are left unknown.",
+			Limits:   "On another port the same bytes could be any protocol with a number and a counter, and are left unknown; on port 4501 they are suspected to be globalprotect.",
 			Source:   "RFC 3948 section 2, RFC 4303 section 2",
 		},
 		UDP: func(first []byte, length int, _ bool) bool {
@@ -39,6 +40,9 @@ type espFlow struct {
 }
 
 func lookESPUDP(f *Flow) Result {
+	if f.ServerPort == gpPort || f.ClientPort == gpPort {
+		return lookGlobalProtectESP(f)
+	}
 	if f.ClientPort != natPort && f.ServerPort != natPort {
 		return Result{State: NotThis}
 	}
@@ -57,6 +61,21 @@ func lookESPUDP(f *Flow) Result {
 		return Result{State: Confirmed, Label: "esp", Evidence: "ESP in UDP on port 4500 both ways, each with its own lasting SPI and rising sequence numbers"}
 	case client.seq.rising(espRising), server.seq.rising(espRising):
 		return Result{State: Suspected, Label: "esp", Evidence: "ESP in UDP on port 4500 one way, with a lasting SPI and rising sequence numbers"}
+	}
+	return undecided(f)
+}
+
+// lookGlobalProtectESP judges the same on the port where GlobalProtect has it, with
+// keys that were agreed on over TLS. No more than suspected: only the port tells
+// it from other ESP.
+func lookGlobalProtectESP(f *Flow) Result {
+	client, clientOK := readESPUDP(&f.Client)
+	server, serverOK := readESPUDP(&f.Server)
+	switch {
+	case !clientOK, !serverOK, client.seq.n > 0 && server.seq.n > 0 && client.spi == server.spi:
+		return Result{State: NotThis}
+	case client.seq.rising(espRising) && server.seq.rising(espRising):
+		return Result{State: Suspected, Label: "globalprotect", Product: "GlobalProtect", Evidence: "ESP in UDP on GlobalProtect's port 4501 both ways, each with its own lasting SPI and rising sequence numbers"}
 	}
 	return undecided(f)
 }

@@ -8,7 +8,7 @@ func globalprotect() Detector {
 		Doc: Doc{
 			How:      "GET /ssl-tunnel-connect.sslvpn and its answer START_TUNNEL, gateway logins, and the frames 1a 2b 3c 4d, where TLS has been taken off",
 			Confirms: "the server's answer, or frames from both sides",
-			Limits:   "under TLS nothing of it shows; its ESP in UDP looks like any other and is category esp",
+			Limits:   "under TLS nothing of it shows; its ESP in UDP looks like any other and is suspected by its port 4501 only",
 			Source:   "OpenConnect gpst.c, auth-globalprotect.c",
 		},
 		TCP:  func(first []byte, _ bool) bool { return starts(first, gpMagic) || starts(first, gpStart) },

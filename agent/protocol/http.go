@@ -104,6 +104,17 @@ func (e exchange) answered() State {
 	return Suspected
 }
 
+// refused says that the server does not know what it was asked for, so that the
+// product was looked for and is not there: not found, method not allowed or not
+// implemented, or a malformed request (RFC 9110 section 15).
+func (e exchange) refused() bool {
+	switch e.status {
+	case 400, 404, 405, 410, 501:
+		return true
+	}
+	return false
+}
+
 func lookHTTP(f *Flow) Result {
 	client, server := f.Client.Stream, f.Server.Stream
 	if starts(client, "HTTP/1.") && !starts(server, "HTTP/1.") {

@@ -4,8 +4,12 @@ import "strings"
 
 // httpProduct asks the rules that name a product by what it says in plain
 // HTTP: behind a TLS terminator, on loopback, or where TLS is off. State
-// Unknown: ordinary HTTP.
+// Unknown: ordinary HTTP, or a scanner's question for a product that the server
+// is not.
 func httpProduct(e exchange) Result {
+	if e.refused() {
+		return Result{}
+	}
 	for _, rule := range [...]func(exchange) Result{
 		sstpHTTP,
 		softetherHTTP,

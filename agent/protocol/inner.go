@@ -5,7 +5,8 @@ import (
 	"strconv"
 )
 
-// lookInside asks the detectors of remote access about what a tunnel carries:
+// lookInside asks the detectors of remote access, and OpenVPN's, which has an
+// option for it, about what a tunnel carries:
 // the bytes after n of the client and after m of the server. Unknown: nothing
 // of theirs; open: it may still become something.
 func lookInside(f *Flow, n, m int) (best Result, open bool) {
@@ -14,7 +15,7 @@ func lookInside(f *Flow, n, m int) (best Result, open bool) {
 	if len(inner.Client.Stream) == 0 && len(inner.Server.Stream) == 0 {
 		return Result{}, true
 	}
-	for _, look := range [...]func(*Flow) Result{lookRDP, lookSSH, lookVNC} {
+	for _, look := range [...]func(*Flow) Result{lookRDP, lookSSH, lookVNC, lookInnerOpenVPN} {
 		switch answer := look(&inner); answer.State {
 		case Confirmed, Suspected:
 			if answer.State > best.State {
@@ -26,6 +27,17 @@ func lookInside(f *Flow, n, m int) (best Result, open bool) {
 	}
 	lookSSHKeys(&inner)
 	return best, open
+}
+
+// lookInnerOpenVPN asks OpenVPN's cheap test first, as the engine does.
+func lookInnerOpenVPN(f *Flow) Result {
+	if !openvpnStream(f.Client.Stream) && !openvpnStream(f.Server.Stream) {
+		if len(f.Client.Stream) < 3 && len(f.Server.Stream) < 3 {
+			return Result{State: NeedMore}
+		}
+		return Result{State: NotThis}
+	}
+	return lookOpenVPN(f)
 }
 
 // prefaceEnd gives where what comes before the true protocol ends on each

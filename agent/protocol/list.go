@@ -27,6 +27,7 @@ func Detectors() []Detector {
 		pptp(),
 		socks(),
 		tinc(),
+		tincUDP(),
 		nebula(),
 		n2n(),
 		zerotier(),

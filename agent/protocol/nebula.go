@@ -8,11 +8,13 @@ const (
 	nebulaHeader    = 16
 	nebulaVersion   = 1
 	nebulaHandshake = 0 // message 1 has remote index 0 and counter 1, message 2 counter 2
+	nebulaRecvError = 2 // a header alone: the receiver does not know the index
 	nebulaLastType  = 6 // control
 	nebulaLastSub   = 2
 	nebulaPunch     = 1 // a datagram of one byte 01 keeps the NAT open
 
 	nebulaKeys = 32 // a Noise message starts with an ephemeral key
+	nebulaTag  = 16 // of AES-GCM and ChaCha20-Poly1305
 )
 
 // nebula is the detector.
@@ -63,7 +65,8 @@ func readNebula(s *Side) (n nebulaSide) {
 			n.counter = sequence{}
 		}
 		n.index = index
-		n.strange = n.strange || !n.counter.add(counter)
+		sealed := len(b) >= nebulaHeader+nebulaTag && dense(b[nebulaHeader:])
+		n.strange = n.strange || !sealed && b[0]&0xf != nebulaRecvError || !n.counter.add(counter)
 	}
 	return n
 }

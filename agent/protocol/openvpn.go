@@ -9,21 +9,24 @@ func openvpn() Detector {
 		Doc: Doc{
 			How:      "Control packets whose opcode, key id, session id, ACK array and message id fit, plain or under tls-auth (MD5 to SHA-512), tls-crypt or tls-crypt-v2; over TCP behind their length.",
 			Confirms: "One side repeats the other's session id; under tls-crypt, which hides it, a client's and a server's reset, or control packets both ways.",
-			Limits:   "Static-key mode has no field in the clear and cannot be told from noise, nor can packets scrambled by a patch. In the middle of a flow only version 2 data with AEAD shows: a lasting peer id and a rising packet id, which is no more than suspected.",
+			Limits:   "Static-key mode has no field in the clear and cannot be told from noise, nor can packets scrambled by a patch. In the middle of a flow only version 2 data shows, by a lasting peer id and a rising packet id or whole cipher blocks, which is no more than suspected; version 1 data has one byte in the clear and is left unknown.",
 			Source:   "OpenVPN wire protocol (openvpn.github.io/openvpn-rfc), doc/tls-crypt-v2.txt; Xue et al., OpenVPN is Open to VPN Fingerprinting, USENIX Security 2022",
 		},
 		UDP: func(first []byte, _ int, _ bool) bool {
 			return len(first) >= openvpnPlain && openvpnOpcode(first[0]) != 0 && !isSTUN(first)
 		},
-		TCP: func(first []byte, _ bool) bool {
-			if len(first) < 3 {
-				return false
-			}
-			n, op := binary.BigEndian.Uint16(first), openvpnOpcode(first[2])
-			return n >= openvpnPlain && n <= openvpnLargest && op != 0 && op != openvpnDataV1
-		},
+		TCP:  func(first []byte, _ bool) bool { return openvpnStream(first) },
 		Look: lookOpenVPN,
 	}
+}
+
+// openvpnStream is the cheap test of a stream: a length, and an opcode.
+func openvpnStream(first []byte) bool {
+	if len(first) < 3 {
+		return false
+	}
+	n, op := binary.BigEndian.Uint16(first), openvpnOpcode(first[2])
+	return n >= openvpnPlain && n <= openvpnLargest && op != 0 && op != openvpnDataV1
 }
 
 // openvpnCursor walks the packets of a side.
@@ -178,49 +181,4 @@ func openvpnResetEvidence(w openvpnWrap) string {
 		return "hard reset under tls-auth, with digest, packet id and time in front, one way"
 	}
 	return "hard reset with session id and message 0, one way"
-}
-
-// lookOpenVPNData weighs a flow that shows only version 2 data: opcode and peer
-// id the same both ways, the AEAD packet id behind them rising, the rest
-// ciphertext (wire protocol, "P_DATA_V2").
-func lookOpenVPNData(f *Flow, tcp bool) Result {
-	client, clientHead, clientOK := readOpenVPNData(&f.Client, tcp)
-	server, serverHead, serverOK := readOpenVPNData(&f.Server, tcp)
-	if !clientOK || !serverOK {
-		return Result{State: NotThis}
-	}
-	if client.rising(3) && server.rising(3) && clientHead == serverHead {
-		return Result{State: Suspected, Label: "openvpn", Evidence: "version 2 data packets both ways with one peer id and rising packet ids (no control packet seen)"}
-	}
-	if openvpnLast(f, tcp) {
-		return Result{State: NotThis}
-	}
-	return Result{State: NeedMore}
-}
-
-// openvpnLast says that no packet that would be weighed is still to come.
-func openvpnLast(f *Flow, tcp bool) bool {
-	return f.Closed || !tcp && full(f) || len(f.Client.Stream) >= MaxStream || len(f.Server.Stream) >= MaxStream
-}
-
-func readOpenVPNData(s *Side, tcp bool) (ids sequence, head uint32, ok bool) {
-	c := openvpnCursor{side: s, tcp: tcp}
-	for i := 0; i < openvpnRead; i++ {
-		b, _, more := c.next()
-		if !more {
-			break
-		}
-		if len(b) < 24 || openvpnOpcode(b[0]) != openvpnDataV2 || b[1] != 0 || !dense(b[8:]) {
-			return ids, 0, false
-		}
-		if h := binary.BigEndian.Uint32(b); ids.n == 0 {
-			head = h
-		} else if h != head {
-			return ids, 0, false
-		}
-		if !ids.add(uint64(binary.BigEndian.Uint32(b[4:]))) {
-			return ids, 0, false
-		}
-	}
-	return ids, head, true
 }

@@ -148,7 +148,7 @@ func readRDPSide(b []byte, want byte) rdpSide {
 	case !ok:
 		return rdpSide{proof: rdpAlien}
 	case !whole:
-		return rdpSide{}
+		return cutRequest(b, want)
 	case p.code == x224Data:
 		return readMCSData(p.user, want)
 	case p.code != want:

@@ -38,6 +38,16 @@ func readRequest(p *x224, rest []byte) rdpSide {
 	return readConnectInitial(p, rest)
 }
 
+// cutRequest reads a request of which the end is missing, for now or for good:
+// RDP's cookie tells by itself.
+func cutRequest(b []byte, want byte) rdpSide {
+	const cookie = "Cookie: mstshash="
+	if want != x224Request || len(b) < 11+len(cookie) || b[5] != x224Request || b[6]|b[7] != 0 || !starts(b[11:], cookie) {
+		return rdpSide{}
+	}
+	return rdpSide{proof: rdpCertain, evidence: "X.224 connection request with mstshash cookie, of which the end is missing"}
+}
+
 // negotiationEnd says whether b, after the negotiation request, is empty or
 // the correlation information of [MS-RDPBCGR] 2.2.1.1.2.
 func negotiationEnd(b []byte) bool {

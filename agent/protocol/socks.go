@@ -26,9 +26,10 @@ const (
 	socksBind      = 2
 	socksAssociate = 3
 
-	socksNoMethod = 0xff
-	socksUserPass = 2
-	socksGSSAPI   = 1
+	socksNoMethod   = 0xff
+	socksLastMethod = 9 // IANA "Socket Secure (SOCKS) Parameters"
+	socksUserPass   = 2
+	socksGSSAPI     = 1
 )
 
 // socksFirst looks at either side: in a capture that starts in the middle of the
@@ -117,6 +118,9 @@ func lookSOCKS5(f *Flow, c, s []byte) Result {
 				return Result{State: NotThis}
 			}
 		}
+		if !socksAssigned(c[2:n]) {
+			return Result{State: NeedMore} // two bytes that fit are too few without an answer
+		}
 		return Result{State: Suspected, Label: "socks", Evidence: "SOCKS 5 list of methods, not answered"}
 	}
 	if s[1] == socksNoMethod {
@@ -157,6 +161,17 @@ func socksMethods(methods []byte) bool {
 		seen[m>>6] |= 1 << (m & 63)
 	}
 	return len(methods) > 0
+}
+
+// socksAssigned says whether all methods are ones that IANA has assigned: any
+// byte may be one in private use.
+func socksAssigned(methods []byte) bool {
+	for _, m := range methods {
+		if m > socksLastMethod {
+			return false
+		}
+	}
+	return true
 }
 
 func socksOffered(methods []byte, chosen byte) bool {

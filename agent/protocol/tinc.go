@@ -12,7 +12,7 @@ func tinc() Detector {
 		Doc: Doc{
 			How:      "The greeting line: request 0 (ID), the node's name, protocol version 17 and, since 1.1, its minor version.",
 			Confirms: "The same greeting from both sides.",
-			Limits:   "The data over UDP has no field in the clear.",
+			Limits:   "The data over UDP is tinc-udp's.",
 			Source:   "tinc manual, \"The meta-protocol\"; protocol.h and protocol_auth.c (source read for facts)",
 		},
 		TCP: func(first []byte, _ bool) bool { return len(first) >= 3 && first[0] == '0' && first[1] == ' ' },

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"bytes"
+	"net/netip"
 	"strings"
 )
 
@@ -17,6 +18,7 @@ func tlsProduct(f *Flow) Result {
 		anydeskTLS,
 		softetherTLS,
 		teamviewerTLS,
+		tailscaleTLS,
 		otherRemoteTLS,
 		rdpTLS,
 	} {
@@ -92,6 +94,8 @@ func softetherTLS(t *TLS) Result {
 			answer.State = Confirmed
 			answer.Evidence += "; client with SoftEther's JA4"
 		}
+	case t.JA3 == softetherJA3 && isAddress(t.SNI) && len(t.ALPN) == 0:
+		answer.Evidence = "TLS ClientHello as SoftEther 5's client on OpenSSL 3 sends it: default cipher suites, no session ticket, no ALPN, and the server's address in place of a name"
 	case client:
 		answer.Evidence = "TLS ClientHello with the JA4 of the SoftEther VPN client: 88 cipher suites, 9 extensions, no ALPN"
 	case under(t.SNI, "vpnazure.net"), under(t.SNI, "softether.net"), under(t.SNI, "softether-network.net"):
@@ -100,6 +104,18 @@ func softetherTLS(t *TLS) Result {
 		return Result{}
 	}
 	return answer
+}
+
+// softetherJA3 is that of SoftEther 5.01's client on Debian 12, captured by the
+// project. By itself it is that of OpenSSL 3 where session tickets are off, which
+// others may be too; together with an address as SNI, which RFC 6066 section 3
+// forbids and SoftEther sends, it is rare enough to be suspected.
+const softetherJA3 = "55ed5da8a9fd9dfe64815f295dbb9f87"
+
+// isAddress says whether a name is an IP address as text.
+func isAddress(name string) bool {
+	_, err := netip.ParseAddr(name)
+	return err == nil
 }
 
 func softetherCertificate(chain [][]byte) bool {
@@ -129,6 +145,27 @@ func teamviewerTLS(t *TLS) Result {
 		}
 	}
 	return Result{}
+}
+
+// tailscaleTLS: relays and coordination server of Tailscale's network, which only
+// its own client speaks to (tailscale.com/derp/derphttp; ipn/prefs.go
+// DefaultControlURL). The site and its console have other names.
+func tailscaleTLS(t *TLS) Result {
+	name, found := strings.CutSuffix(strings.ToLower(t.SNI), ".tailscale.com")
+	if !found {
+		return Result{}
+	}
+	answer := Result{State: agreed(t), Label: "tailscale", Product: "Tailscale"}
+	relay, isRelay := strings.CutPrefix(name, "derp")
+	switch {
+	case name == "controlplane":
+		answer.Evidence = "TLS to Tailscale's coordination server"
+	case isRelay && relay != "" && only([]byte(strings.TrimRight(relay, "abcdefghijklmnopqrstuvwxyz-")), "0123456789"):
+		answer.Evidence = "TLS to Tailscale's relay " + clip(t.SNI)
+	default:
+		return Result{}
+	}
+	return answer
 }
 
 // remoteNames are the names of relays that only the product's agents use.

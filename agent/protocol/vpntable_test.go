@@ -120,7 +120,7 @@ func TestIKE(t *testing.T) {
 		{"ESP in UDP", udpFlow(4500, 61000, "cscs", espPacket(0xabcdef01, 1, 60), espPacket(0x12345678, 1, 60), espPacket(0xabcdef01, 2, 92), espPacket(0x12345678, 2, 60)), "confirmed", "esp"},
 		{"ESP in UDP one way", udpFlow(4500, 61000, "ccc", espPacket(0xabcdef01, 1, 60), espPacket(0xabcdef01, 2, 92), espPacket(0xabcdef01, 3, 92)), "suspected", "esp"},
 
-		{"ESP-like on another port", udpFlow(4501, 61000, "cscs", espPacket(0xabcdef01, 1, 60), espPacket(0x12345678, 1, 60), espPacket(0xabcdef01, 2, 92), espPacket(0x12345678, 2, 60)), "none", ""},
+		{"ESP-like on another port", udpFlow(4502, 61000, "cscs", espPacket(0xabcdef01, 1, 60), espPacket(0x12345678, 1, 60), espPacket(0xabcdef01, 2, 92), espPacket(0x12345678, 2, 60)), "none", ""},
 		{"same SPI both ways", udpFlow(4500, 61000, "cscs", espPacket(0xabcdef01, 1, 60), espPacket(0xabcdef01, 1, 60), espPacket(0xabcdef01, 2, 92), espPacket(0xabcdef01, 2, 60)), "none", ""},
 		{"text on port 4500", udpFlow(4500, 61000, "ccc", text("hello hello hello hello "), text("hello hello hello hello!"), text("hello hello hello hello?")), "none", ""},
 		{"keepalives only", udpFlow(4500, 61000, "cs", keepalive, keepalive), "none", ""},

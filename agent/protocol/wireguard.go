@@ -15,6 +15,8 @@ const (
 	wireguardResponseSize   = 92
 	wireguardCookieSize     = 64
 	wireguardDataMinimum    = 32 // header 16 and the tag of an empty packet: a keepalive
+	wireguardCiphertext     = 16
+	wireguardMAC2           = 132 // in an initiation
 
 	// Plaintext is padded to 16 bytes (5.4.6) but never beyond the device's MTU,
 	// so that only a datagram as large as a packet can be may be uneven.
@@ -52,7 +54,7 @@ func wireguardType(b []byte, length int) byte {
 		b[0] == wireguardCookie && length == wireguardCookieSize:
 		return b[0]
 	case b[0] == wireguardData && (length%wireguardPadding == 0 || length >= wireguardUneven) &&
-		binary.LittleEndian.Uint64(b[8:]) < wireguardCounterLimit:
+		binary.LittleEndian.Uint64(b[8:]) < wireguardCounterLimit && dense(b[wireguardCiphertext:]):
 		return b[0]
 	}
 	return 0
@@ -86,10 +88,12 @@ func readWireguard(s *Side) (w wireguardSide) {
 	return w
 }
 
-// wireguardFresh says whether an initiation is one by itself: what is encrypted
-// looks so, and mac2 is zero, as it is unless the peer has sent a cookie (5.4.4).
+// wireguardFresh says whether an initiation is one by itself, as much of it as
+// was captured: what is encrypted looks so, and mac2 is zero, as it is unless the
+// peer has sent a cookie (5.4.4).
 func wireguardFresh(b []byte) bool {
-	return len(b) == wireguardInitiationSize && dense(b[8:132]) && zero(b[132:])
+	end := min(len(b), wireguardMAC2)
+	return dense(b[8:end]) && zero(b[end:])
 }
 
 func (w *wireguardSide) addData(b []byte) {
