@@ -123,6 +123,7 @@ func (c *Collector) open(ctx context.Context) error {
 	c.fleet = fleet.New(c.cfg.Fleet, c.store, record.NewKeeper(c.cfg.Record, c.store, c.stream, c.cfg.Fleet.SilentAfter))
 	c.watcher = fleet.NewWatcher(c.cfg.Fleet, c.fleet, c.store, c.stream, record.Gone, c.version, c.logger)
 	c.packs = packs.New(c.cfg.Packs, c.cfg.State, c.logger)
+	c.packs.Directory = c.fleet.Directory
 	c.feeds = feeds.New(c.cfg.Feeds, c.cfg.State, c.packs, c.logger)
 	c.triage = triage.New(c.store)
 	c.accounts = account.New(c.cfg.Account, c.store)

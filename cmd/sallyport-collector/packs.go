@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -12,8 +13,8 @@ import (
 )
 
 func newPacks(c command) *cobra.Command {
-	cmd := &cobra.Command{Use: "packs", Short: "Packs offered to agents: list, add, remove"}
-	cmd.AddCommand(newPacksList(c), newPacksAdd(c), newPacksRemove(c))
+	cmd := &cobra.Command{Use: "packs", Short: "Packs offered to agents: list, groups, add, remove"}
+	cmd.AddCommand(newPacksList(c), newPacksGroups(c), newPacksAdd(c), newPacksRemove(c))
 	return cmd
 }
 
@@ -42,6 +43,34 @@ func newPacksList(c command) *cobra.Command {
 			rows = append(rows, []string{h.Group, h.Name, strconv.FormatUint(h.Version, 10), h.Role + " " + h.KeyID, when(h.Created), when(h.Expires), strconv.FormatInt(h.Bytes, 10), state})
 		}
 		return out.show(list, []string{"GROUP", "PACK", "VERSION", "SIGNED BY", "CREATED", "EXPIRES", "BYTES", "STATE"}, rows)
+	}
+	return cmd
+}
+
+func newPacksGroups(c command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "groups",
+		Short: "List the groups of agents, who is in each now, and what they are offered",
+		Long: `Lists the groups of packs.groups in the order in which they count: of packs of one
+name an agent is offered that of its first group, and that of "all" last.`,
+		Example: "  sallyport-collector packs groups",
+		Args:    cobra.NoArgs,
+	}
+	out := outputFlag(cmd, c.stdout)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		list := []packs.Assignment{}
+		if err := c.get(cmd, "/packs/groups", &list); err != nil {
+			return err
+		}
+		var rows [][]string
+		for _, a := range list {
+			var offered []string
+			for _, h := range a.Packs {
+				offered = append(offered, fmt.Sprintf("%s %d", h.Name, h.Version))
+			}
+			rows = append(rows, []string{a.Name, strings.Join(a.Agents, ","), strings.Join(a.Labels, ","), strconv.Itoa(len(a.Members)), strings.Join(a.Members[:min(len(a.Members), 10)], ","), strings.Join(offered, ",")})
+		}
+		return out.show(list, []string{"GROUP", "NAMES", "LABELS", "AGENTS", "FIRST OF THEM", "PACKS"}, rows)
 	}
 	return cmd
 }

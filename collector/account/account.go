@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"sallyport/collector/identity"
@@ -29,6 +30,7 @@ func (b BadPassword) Error() string { return b.text }
 // Store keeps accounts.
 type Store interface {
 	AddUser(context.Context, store.User) error
+	PutUser(context.Context, store.User) error
 	User(ctx context.Context, name string) (store.User, error)
 	Users(context.Context) ([]store.User, error)
 	RemoveUser(ctx context.Context, name string) error
@@ -48,11 +50,12 @@ type Accounts struct {
 	store    Store
 	attempts *attempts
 	hashing  chan struct{} // each hash takes 64 MiB
+	provider *provider
 }
 
 // New makes the accounts.
 func New(cfg Config, s Store) *Accounts {
-	return &Accounts{cfg: cfg, store: s, attempts: newAttempts(cfg.SignInsPerMinute), hashing: make(chan struct{}, 2)}
+	return &Accounts{cfg: cfg, store: s, attempts: newAttempts(cfg.SignInsPerMinute), hashing: make(chan struct{}, 2), provider: &provider{cfg: cfg.OIDC}}
 }
 
 var userName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$`)
@@ -73,6 +76,9 @@ func (a *Accounts) AddUser(ctx context.Context, name, role string, evidence bool
 
 // ResetPassword gives a user a new one-time password and ends the user's sessions.
 func (a *Accounts) ResetPassword(ctx context.Context, name string) (string, error) {
+	if strings.HasPrefix(name, providerPrefix) {
+		return "", fmt.Errorf("the password of %s is kept by the OpenID Connect provider", name)
+	}
 	password := oneTimePassword()
 	return password, a.store.SetPassword(ctx, name, hashPassword(password), true)
 }
@@ -100,7 +106,7 @@ func (a *Accounts) SignIn(ctx context.Context, name, password, address string) (
 	if unknown {
 		u.PasswordHash = nobody // as much work as for a user there is
 	}
-	if !a.check(ctx, u.PasswordHash, password) || unknown {
+	if !a.check(ctx, u.PasswordHash, password) || unknown || !a.cfg.OIDC.passwordAllowed(name) {
 		return "", errors.Join(ErrSignIn, a.log(ctx, now, "user:"+name, "sign-in refused", address))
 	}
 	if err := a.log(ctx, now, "user:"+name, "signed in", address); err != nil {
@@ -174,6 +180,9 @@ func (a *Accounts) SignOut(ctx context.Context, s Session) error {
 // the user and returns the secret of a new one.
 func (a *Accounts) ChangePassword(ctx context.Context, s Session, old, password string) (string, error) {
 	now := time.Now()
+	if s.External() {
+		return "", BadPassword{"Your password is kept by " + a.cfg.OIDC.Title + "; change it there."}
+	}
 	if !a.attempts.allow("user "+s.User, now) {
 		return "", BadPassword{"Too many attempts. Wait a minute."}
 	}

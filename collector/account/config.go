@@ -15,11 +15,13 @@ type Config struct {
 	SessionIdle time.Duration `yaml:"session_idle"`
 	// SignInsPerMinute bounds attempts a user name and an address.
 	SignInsPerMinute int `yaml:"sign_ins_per_minute"`
+	// OIDC has people sign in with a provider.
+	OIDC OIDCConfig `yaml:"oidc"`
 }
 
 // DefaultConfig is a working day, and half an hour of idleness.
 func DefaultConfig() Config {
-	return Config{SessionLife: 10 * time.Hour, SessionIdle: 30 * time.Minute, SignInsPerMinute: 5}
+	return Config{SessionLife: 10 * time.Hour, SessionIdle: 30 * time.Minute, SignInsPerMinute: 5, OIDC: DefaultOIDCConfig()}
 }
 
 // Validate checks the settings.
@@ -30,5 +32,5 @@ func (c Config) Validate() error {
 	case c.SignInsPerMinute < 1:
 		return errors.New("account.sign_ins_per_minute must be at least 1")
 	}
-	return nil
+	return c.OIDC.Validate()
 }

@@ -12,6 +12,7 @@ import (
 // packRoutes are what an operator may do with packs and feeds.
 func (s *Server) packRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /packs", handle(s, func(*http.Request) (any, error) { return s.Packs.List() }))
+	mux.HandleFunc("GET /packs/groups", handle(s, func(r *http.Request) (any, error) { return s.Packs.Assignments(r.Context()) }))
 	mux.HandleFunc("POST /packs/{group}", handle(s, s.addPack))
 	mux.HandleFunc("DELETE /packs/{group}/{name}", handle(s, func(r *http.Request) (any, error) {
 		return nil, s.Packs.Remove(r.PathValue("group"), r.PathValue("name"))

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -59,6 +60,11 @@ type Accounts interface {
 	Session(ctx context.Context, secret string) (account.Session, error)
 	SignOut(context.Context, account.Session) error
 	ChangePassword(ctx context.Context, s account.Session, old, password string) (string, error)
+	Provider() string
+	PasswordsAllowed() bool
+	BeginSignOn(ctx context.Context, address string) (string, account.Attempt, error)
+	FinishSignOn(ctx context.Context, a account.Attempt, query url.Values, address string) (string, error)
+	SignOutURL(account.Session) string
 }
 
 // Console serves the pages.
@@ -88,6 +94,8 @@ func (c *Console) Handler() http.Handler {
 	mux.HandleFunc("GET /static/style.css", style)
 	mux.HandleFunc("GET /signin", c.showSignIn)
 	mux.HandleFunc("POST /signin", c.signIn)
+	mux.HandleFunc("GET /signin/oidc", c.beginSignOn)
+	mux.HandleFunc("GET "+account.OIDCCallback, c.finishSignOn)
 	mux.Handle("POST /signout", c.signedIn("", c.signOut))
 	mux.Handle("GET /password", c.signedIn("", c.showPassword))
 	mux.Handle("POST /password", c.signedIn("", c.changePassword))

@@ -29,14 +29,23 @@ func sameSecret(a, b string) bool {
 }
 
 // signInPage is what the sign-in page shows.
-type signInPage struct{ User, Error string }
+type signInPage struct {
+	User, Error string
+	Provider    string // to sign in with, "" without one
+	Passwords   bool   // are asked for
+	SignedOut   string // where the session at the provider can be ended
+}
+
+func (c *Console) signInPage(user, problem string) signInPage {
+	return signInPage{User: user, Error: problem, Provider: c.accounts.Provider(), Passwords: c.accounts.PasswordsAllowed()}
+}
 
 func (c *Console) showSignIn(w http.ResponseWriter, r *http.Request) {
 	if _, err := c.session(r); err == nil {
 		http.Redirect(w, r, "/findings", http.StatusSeeOther)
 		return
 	}
-	c.render(w, http.StatusOK, "signin", account.Session{}, signInPage{})
+	c.render(w, http.StatusOK, "signin", account.Session{}, c.signInPage("", ""))
 }
 
 func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
@@ -46,10 +55,10 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case errors.Is(err, account.ErrTooMany):
 		w.Header().Set("Retry-After", "60")
-		c.render(w, http.StatusTooManyRequests, "signin", account.Session{}, signInPage{user, "Too many attempts. Wait a minute."})
+		c.render(w, http.StatusTooManyRequests, "signin", account.Session{}, c.signInPage(user, "Too many attempts. Wait a minute."))
 	case errors.Is(err, account.ErrSignIn):
 		c.logger.Warn("sign-in refused", "user", user, "address", r.RemoteAddr)
-		c.render(w, http.StatusUnauthorized, "signin", account.Session{}, signInPage{user, "User name or password is wrong."})
+		c.render(w, http.StatusUnauthorized, "signin", account.Session{}, c.signInPage(user, "User name or password is wrong."))
 	case err != nil:
 		c.fail(w, r, account.Session{}, err)
 	default:
@@ -63,6 +72,12 @@ func (c *Console) signOut(w http.ResponseWriter, r *http.Request, s account.Sess
 		return err
 	}
 	http.SetCookie(w, &http.Cookie{Name: cookieName, Path: "/", Secure: true, HttpOnly: true, MaxAge: -1})
+	if at := c.accounts.SignOutURL(s); at != "" {
+		p := c.signInPage("", "")
+		p.SignedOut = at
+		c.render(w, http.StatusOK, "signin", account.Session{}, p)
+		return nil
+	}
 	http.Redirect(w, r, "/signin", http.StatusSeeOther)
 	return nil
 }

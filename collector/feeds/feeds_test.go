@@ -75,7 +75,7 @@ func newSite(t *testing.T, sources ...Source) *site {
 // content is what agents are offered, each value with its entity.
 func (s *site) content(t *testing.T) (version uint64, values []string) {
 	t.Helper()
-	held, err := s.packs.For("any")
+	held, err := s.packs.For(t.Context(), "any")
 	if err != nil {
 		t.Fatal(err)
 	}

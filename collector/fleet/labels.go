@@ -52,3 +52,21 @@ func Labelled(agents []Agent, labels []string) []Agent {
 		return false
 	})
 }
+
+// Directory gives every agent's labels by its name; an agent without any is there
+// too.
+func (f *Fleet) Directory(ctx context.Context) (map[string]map[string]string, error) {
+	agents, err := f.store.Agents(ctx)
+	if err != nil {
+		return nil, err
+	}
+	labels, err := f.store.Labels(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]map[string]string, len(agents))
+	for _, a := range agents {
+		out[a.Name] = labels[a.Name]
+	}
+	return out, nil
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
+	"strings"
 
 	"sallyport/rules/pack"
 )
@@ -25,10 +26,12 @@ type Config struct {
 	Groups []Group `yaml:"groups"`
 }
 
-// Group is agents by name.
+// Group is agents by name or by label. One that names neither is of the agents
+// that have the label group=NAME.
 type Group struct {
-	Name   string   `yaml:"name"`
-	Agents []string `yaml:"agents"` // names, or patterns as of path.Match
+	Name   string   `yaml:"name" json:"name"`
+	Agents []string `yaml:"agents" json:"agents"` // names, or patterns as of path.Match
+	Labels []string `yaml:"labels" json:"labels"` // name=value, or name for any value; an agent must have them all
 }
 
 // DefaultConfig offers nothing.
@@ -55,6 +58,11 @@ func (c Config) Validate() error {
 				return fmt.Errorf("packs.groups: %s: %q is no pattern; check its brackets", g.Name, pattern)
 			}
 		}
+		for _, l := range g.Labels {
+			if name, value, exact := strings.Cut(l, "="); name == "" || exact && value == "" {
+				return fmt.Errorf("packs.groups: %s: label %q; write name=value, or name for any value", g.Name, l)
+			}
+		}
 	}
 	return nil
 }
@@ -67,18 +75,4 @@ func (c Config) Known(group string) bool {
 		}
 	}
 	return group == All
-}
-
-// groupsOf lists an agent's groups, its own before that of all.
-func (c Config) groupsOf(agent string) []string {
-	var out []string
-	for _, g := range c.Groups {
-		for _, pattern := range g.Agents {
-			if ok, err := path.Match(pattern, agent); ok && err == nil {
-				out = append(out, g.Name)
-				break
-			}
-		}
-	}
-	return append(out, All)
 }

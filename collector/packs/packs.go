@@ -1,6 +1,7 @@
 package packs
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -28,6 +29,10 @@ const (
 // Packs is the folder of packs. The collector and the operator's commands use it
 // at the same time: files are replaced whole, and changes hold a lock.
 type Packs struct {
+	// Directory gives every agent's labels by its name, for groups by label. Set it
+	// before packs are asked for.
+	Directory func(context.Context) (map[string]map[string]string, error)
+
 	cfg    Config
 	folder string
 	logger hclog.Logger
@@ -160,13 +165,17 @@ func describe(file string, trust pack.Trust) (Held, error) {
 
 // For lists the packs that an agent is offered: those of its groups. A group's
 // pack goes before one of the same name in "all".
-func (p *Packs) For(agent string) ([]Held, error) {
+func (p *Packs) For(ctx context.Context, agent string) ([]Held, error) {
 	all, err := p.List()
 	if err != nil {
 		return nil, err
 	}
+	labels, err := p.directory(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("find groups of %s: %w", agent, err)
+	}
 	var out []Held
-	for _, group := range p.cfg.groupsOf(agent) {
+	for _, group := range p.cfg.groupsOf(agent, labels[agent]) {
 		for _, h := range all {
 			if h.Group == group && h.Refused == "" && !slices.ContainsFunc(out, func(o Held) bool { return o.Name == h.Name }) {
 				out = append(out, h)

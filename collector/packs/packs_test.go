@@ -2,6 +2,7 @@ package packs
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
@@ -177,6 +178,47 @@ func TestGroupsAreOfferedTheirOwn(t *testing.T) {
 	}
 }
 
+func TestGroupsByLabel(t *testing.T) {
+	s := newSite(t)
+	s.cfg.Groups = []Group{
+		{Name: "web", Agents: []string{"web-*"}}, {Name: "shops"}, {Name: "east", Labels: []string{"site=fra1", "canary"}},
+		{Name: "either", Agents: []string{"db-9"}, Labels: []string{"kind=database"}},
+	}
+	if err := s.cfg.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	labels := map[string]map[string]string{
+		"till-1": {"group": "shops"}, "till-2": {"group": "Shops"}, "web-1": nil, "canary": {"site": "fra1", "canary": "yes"},
+		"half": {"site": "fra1"}, "db-1": {"kind": "database"}, "db-9": nil,
+	}
+	s.Directory = func(context.Context) (map[string]map[string]string, error) { return labels, nil }
+	for i, group := range []string{All, "web", "shops", "east", "either"} {
+		s.mustAdd(t, group, "sallyport", uint64(i+1))
+	}
+	for agent, want := range map[string]uint64{"till-1": 3, "till-2": 1, "web-1": 2, "canary": 4, "half": 1, "db-1": 5, "db-9": 5, "unknown": 1} {
+		if got := s.offers(t, agent); got["sallyport"] != want {
+			t.Errorf("%s is offered %v, want %d", agent, got, want)
+		}
+	}
+	labels["half"]["canary"] = "no" // given a label: the next look offers it the group's
+	if got := s.offers(t, "half"); got["sallyport"] != 4 {
+		t.Errorf("with a label more: %v", got)
+	}
+	list, err := s.Assignments(t.Context())
+	if err != nil || len(list) != 5 {
+		t.Fatalf("assignments %+v, %v", list, err)
+	}
+	for i, want := range []string{"web-1", "till-1", "canary half", "db-1 db-9", "canary db-1 db-9 half till-1 till-2 web-1"} {
+		if got := strings.Join(list[i].Members, " "); got != want || len(list[i].Packs) != 1 {
+			t.Errorf("group %s: members %q, %d packs", list[i].Name, got, len(list[i].Packs))
+		}
+	}
+	s.Directory = func(context.Context) (map[string]map[string]string, error) { return nil, errors.New("store is away") }
+	if got := s.get(t, "till-1", rules.PathPacks, ""); got.Code != http.StatusServiceUnavailable {
+		t.Errorf("offered although its groups are not known: %d", got.Code)
+	}
+}
+
 func TestServing(t *testing.T) {
 	s := newSite(t)
 	h := s.mustAdd(t, All, "sallyport", 1)
@@ -235,6 +277,8 @@ func TestConfigRefuses(t *testing.T) {
 		"group of all":    {Groups: []Group{{Name: All}}},
 		"twice":           {Groups: []Group{{Name: "a"}, {Name: "a"}}},
 		"pattern":         {Groups: []Group{{Name: "a", Agents: []string{"["}}}},
+		"label":           {Groups: []Group{{Name: "a", Labels: []string{"=x"}}}},
+		"label's value":   {Groups: []Group{{Name: "a", Labels: []string{"x="}}}},
 	} {
 		if c.Validate() == nil {
 			t.Errorf("%s: taken", name)

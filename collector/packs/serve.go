@@ -118,7 +118,7 @@ func (p *Packs) offered(w http.ResponseWriter, r *http.Request, who Authenticate
 	agent, err := who(r)
 	if err == nil {
 		var list []Held
-		if list, err = p.For(agent); err == nil {
+		if list, err = p.For(r.Context(), agent); err == nil {
 			return list, true
 		}
 	}
