@@ -46,30 +46,32 @@ const settle = 3 * time.Second
 // Arrived lists what q selects and was stored after a place, in order. A finding
 // comes again with each revision.
 func (s *Store) Arrived(ctx context.Context, q Query, after Arrival) ([]Arrived, error) {
-	q.Cursor = ""
-	where, args, err := s.conditions(q)
+	text, err := s.typed(ctx, q.Text)
 	if err != nil {
 		return nil, err
 	}
-	if where == "" {
-		where = " WHERE "
-	} else {
-		where += " AND "
+	p := plan{from: "findings f", key: "f.key"}
+	p.columns(&q)
+	p.words(s.dialect, text)
+	p.rest(&q)
+	q.Cursor = ""
+	if err := p.bounds(&q); err != nil {
+		return nil, err
 	}
 	until := time.Now()
 	if s.dialect.numbered {
 		until = until.Add(-settle)
 	}
-	args = append(args, micros(after.At), after.key, micros(until))
-	query := "SELECT " + findingColumns + ", f.stored FROM findings f" + where + "(f.stored, f.key) > (?, ?) AND f.stored <= ? ORDER BY f.stored, f.key LIMIT " + strconv.Itoa(arrivedPage)
+	p.add("(f.stored, f.key) > (?, ?) AND f.stored <= ?", micros(after.At), after.key, micros(until))
+	query := "SELECT " + findingColumns + ", f.stored FROM " + p.from + p.condition() + " ORDER BY f.stored, f.key LIMIT " + strconv.Itoa(arrivedPage)
 	var list []Arrived
-	err = s.each(ctx, query, args, func(rows *sql.Rows) error {
+	err = s.each(ctx, query, p.args, func(rows *sql.Rows) error {
 		var stored int64
-		f, at, err := scanFinding(rows, &stored)
+		f, key, err := scanFinding(rows, &stored)
 		if err != nil {
 			return err
 		}
-		list = append(list, Arrived{Arrival{fromMicros(stored), at[1]}, f})
+		list = append(list, Arrived{Arrival{fromMicros(stored), key}, f})
 		return nil
 	})
 	if err != nil {

@@ -25,42 +25,19 @@ type Audited struct {
 	Wrong     string
 }
 
-// auditColumns are those that findingRow gives, in its order.
-const auditColumns = `key, agent, id, revision, state, severity, test, retro, suppressed, host, rule, protocol,
- direction, outcome, remote, remote_port, executable, username, pod, first_seen, last_seen, received, words, document`
-
-// AuditFindings reads findings by their keys and checks each row against its
-// document.
-func (s *Store) AuditFindings(ctx context.Context, after int64, limit int) ([]Audited, error) {
+// AuditFindings reads findings in order after one of them, and checks each row
+// against its document.
+func (s *Store) AuditFindings(ctx context.Context, agent, id string, limit int) ([]Audited, error) {
 	var list []Audited
-	err := s.each(ctx, "SELECT "+auditColumns+" FROM findings WHERE key > ? ORDER BY key LIMIT ?", []any{after, limit}, func(rows *sql.Rows) error {
-		var key, revision, severity, test, retro, suppressed, port, first, last, received int64
-		var agent, id, state, host, rule, protocol, direction, outcome, remote, executable, user, pod, words, document string
-		if err := rows.Scan(&key, &agent, &id, &revision, &state, &severity, &test, &retro, &suppressed, &host, &rule, &protocol,
-			&direction, &outcome, &remote, &port, &executable, &user, &pod, &first, &last, &received, &words, &document); err != nil {
+	err := s.each(ctx, "SELECT "+rowColumns+", key FROM findings WHERE (agent, id) > (?, ?) ORDER BY agent, id LIMIT ?", []any{agent, id, limit}, func(rows *sql.Rows) error {
+		var got row
+		var key int64
+		if err := rows.Scan(append(got.fields(), &key)...); err != nil {
 			return err
 		}
-		a := Audited{Key: key, Agent: agent, ID: id, Revision: uint64(revision), Received: fromMicros(received), Document: document}
-		var f rules.Finding
-		if err := json.Unmarshal([]byte(document), &f); err != nil {
-			a.Wrong = "its document cannot be read"
-			list = append(list, a)
-			return nil
-		}
-		want, err := findingRow(&stream.Entry{Agent: agent, Received: a.Received, Finding: []byte(document)}, &f)
-		if err != nil {
-			return err
-		}
-		got := []any{agent, id, revision, state, severity, test, retro, suppressed, host, rule, protocol,
-			direction, outcome, remote, port, executable, user, pod, first, last, received, words, document}
-		for i := range want {
-			if !reflect.DeepEqual(got[i], want[i]) {
-				a.Wrong = fmt.Sprintf("its columns do not say what its document says: %.80v is not %.80v", got[i], want[i])
-				break
-			}
-		}
+		a, err := audit(got, key)
 		list = append(list, a)
-		return nil
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("audit findings: %w", err)
@@ -74,6 +51,31 @@ func (s *Store) AuditFindings(ctx context.Context, after int64, limit int) ([]Au
 		}
 	}
 	return list, nil
+}
+
+// audit checks a row against its document.
+func audit(got row, key int64) (Audited, error) {
+	a := Audited{Key: key, Agent: got.agent, ID: got.id, Revision: uint64(got.revision), Received: fromMicros(got.received), Document: got.document}
+	var f rules.Finding
+	if err := json.Unmarshal([]byte(got.document), &f); err != nil {
+		a.Wrong = "its document cannot be read"
+		return a, nil
+	}
+	row, err := findingRow(&stream.Entry{Agent: got.agent, Received: a.Received, Finding: []byte(got.document)}, &f)
+	if err != nil {
+		return a, err
+	}
+	want := row.values()
+	for i, x := range got.values() {
+		if x != want[i] {
+			a.Wrong = fmt.Sprintf("its columns do not say what its document says: %.80v is not %.80v", x, want[i])
+			return a, nil
+		}
+	}
+	if base := placeOf(got.last); key < base || key >= base+crowded {
+		a.Wrong = "its place in the list is not that of its last flow"
+	}
+	return a, nil
 }
 
 // auditEntities checks the entities a finding is found by.

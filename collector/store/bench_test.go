@@ -3,121 +3,151 @@ package store
 import (
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
-	"net/netip"
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
-	"sallyport/collector/stream"
+	"sallyport/collector/store/postgrestest"
 	"sallyport/rules"
 )
 
-// fill saves n findings of 200 agents, 5,000 remotes, 50 entities and 20 programs
-// over thirty days.
-func fill(b *testing.B, s *Store, n int) {
-	b.Helper()
-	const batch = 2000
-	random := rand.New(rand.NewPCG(3, 4))
-	for done := 0; done < n; {
-		var entries []stream.Entry
-		for range min(batch, n-done) {
-			entries = append(entries, benchEntry(b, random, done))
-			done++
-		}
-		if err := s.Save(b.Context(), entries); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func benchEntry(b *testing.B, random *rand.Rand, n int) stream.Entry {
-	b.Helper()
-	at := start.Add(time.Duration(random.Int64N(int64(30 * 24 * time.Hour)))).Truncate(time.Microsecond)
-	agent := fmt.Sprintf("node-%03d", random.IntN(200))
-	entity := random.IntN(50)
-	f := finding(agent, fmt.Sprintf("%032x", n), 1)
-	f.Severity = severities[random.IntN(len(severities))]
-	f.First, f.Last, f.Created = at, at, at
-	f.Rule, f.Title = rules.RuleRef{ID: fmt.Sprintf("rule-%d", random.IntN(12))}, fmt.Sprintf("protocol %d with an attributed remote", random.IntN(12))
-	f.Matches = []rules.Match{{
-		Field: "remote.addr", Value: "x", Entity: rules.EntityRef{ID: fmt.Sprintf("entity-%d", entity), Name: fmt.Sprintf("Entity Number%d Limited", entity)},
-		Indicator: rules.IndicatorRef{Type: "ip", Value: "x"},
-	}}
-	remote := random.IntN(5000)
-	f.Observation = rules.Observation{
-		Host: agent, Transport: rules.TCP, Direction: rules.Outbound, Outcome: rules.OutcomeData, First: at, Last: at,
-		Remote: rules.Endpoint{Addr: netip.AddrFrom4([4]byte{198, 18, byte(remote >> 8), byte(remote)}), Port: 3389},
-		Names:  []rules.Name{{Name: fmt.Sprintf("host%d.example.com", remote)}},
-		Owner:  rules.Owner{Process: &rules.Process{PID: uint32(n), Executable: fmt.Sprintf("/usr/bin/program%d", random.IntN(20)), User: fmt.Sprintf("user%d", random.IntN(300))}},
-		Identification: rules.Identification{
-			Protocol: []string{"rdp", "ssh", "vnc", "openvpn", "wireguard", "anydesk"}[random.IntN(6)], State: "confirmed",
-		},
-	}
-	text, err := json.Marshal(f)
-	if err != nil {
-		b.Fatal(err)
-	}
-	return stream.Entry{Agent: agent, Epoch: "e", Seq: uint64(n + 1), ID: f.MessageID(), Received: at, Finding: text}
-}
-
-// searches are what people ask, with n for variety (docs/benchmarks-collector.md).
-var searches = []struct {
+// search is a question, with n for variety.
+type search struct {
 	name string
 	ask  func(n int) Query
-}{
-	{"the newest", func(int) Query { return Query{} }},
-	{"severity", func(n int) Query { return Query{Severity: severities[n%5]} }},
-	{"agent", func(n int) Query { return Query{Agent: fmt.Sprintf("node-%03d", n%200)} }},
-	{"remote", func(n int) Query { return Query{Remote: fmt.Sprintf("198.18.%d.%d", n%19, n%256)} }},
-	{"protocol and severity", func(n int) Query { return Query{Protocol: "anydesk", Severity: rules.SeverityCritical} }},
-	{"entity", func(n int) Query { return Query{Entity: fmt.Sprintf("entity-%d", n%50)} }},
-	{"entity on a day", func(n int) Query {
-		day := start.Add(time.Duration(n%30) * 24 * time.Hour)
-		return Query{Entity: fmt.Sprintf("entity-%d", n%50), From: day, To: day.Add(24 * time.Hour)}
-	}},
-	{"user", func(n int) Query { return Query{User: fmt.Sprintf("user%d", n%300)} }},
-	{"text, a name", func(n int) Query { return Query{Text: fmt.Sprintf("host%d.example.com", n*37%5000)} }},
-	{"text, an address", func(n int) Query { return Query{Text: fmt.Sprintf("198.18.%d.%d", n%19, n%256)} }},
-	{"text, a common word", func(n int) Query { return Query{Text: fmt.Sprintf("number%d", n%50)} }},
-	{"text, absent", func(n int) Query { return Query{Text: fmt.Sprintf("nothing%d", n)} }},
-	{"id", func(n int) Query { return Query{ID: fmt.Sprintf("%032x", n*101)} }},
 }
 
-// BenchmarkSearch asks for the first page of 50, and gives the time that 95 of 100
-// questions stay under. SALLYPORT_BENCH_FINDINGS says how many findings there are.
-func BenchmarkSearch(b *testing.B) {
-	total := 2000
-	if n, err := strconv.Atoi(os.Getenv("SALLYPORT_BENCH_FINDINGS")); err == nil {
-		total = n
+// searches are what the console and the API ask (docs/benchmarks-collector.md).
+func (p population) searches() []search {
+	host := func(n int) string { return fmt.Sprintf("node-%04d", n*131%p.hosts) }
+	entity := func(n int) string { return fmt.Sprintf("entity-%d", n*7%p.entities) }
+	remote := func(n int) string { return p.remote(n * 37 % p.remotes).String() }
+	week := func(n int) (time.Time, time.Time) {
+		from := start.Add(time.Duration(n*13%83) * 24 * time.Hour)
+		return from, from.Add(7 * 24 * time.Hour)
 	}
-	s, err := Open(b.Context(), DefaultConfig(), b.TempDir())
+	yes := true
+	return []search{
+		{"the newest", func(int) Query { return Query{} }},
+		{"severity", func(n int) Query { return Query{Severity: severities[n%5]} }},
+		{"host", func(n int) Query { return Query{Host: host(n)} }},
+		{"agent", func(n int) Query { return Query{Agent: host(n)} }},
+		{"remote", func(n int) Query { return Query{Remote: remote(n)} }},
+		{"entity", func(n int) Query { return Query{Entity: entity(n)} }},
+		{"user", func(n int) Query { return Query{User: fmt.Sprintf("user%d", n%p.users)} }},
+		{"state", func(n int) Query { return Query{State: []string{"opened", "updated", "closed"}[n%3]} }},
+		{"self-tests", func(int) Query { return Query{Test: &yes} }},
+		{"a week", func(n int) (q Query) { q.From, q.To = week(n); return q }},
+		{"id", func(n int) Query { return Query{ID: p.id(n * 101 % p.total)} }},
+		{"in progress", func(int) Query { return Query{Triage: TriageInProgress} }},
+		{"licensed", func(n int) Query { return Query{Decision: "licensed", Severity: severities[n%5]} }},
+		{"protocol and severity", func(n int) Query {
+			return Query{Protocol: protocols[n%len(protocols)], Severity: rules.SeverityCritical}
+		}},
+		{"entity and host", func(n int) Query { return Query{Entity: entity(n), Host: host(n)} }},
+		{"entity and severity", func(n int) Query { return Query{Entity: entity(n), Severity: rules.SeverityHigh} }},
+		{"entity in a week", func(n int) (q Query) { q.From, q.To = week(n); q.Entity = entity(n); return q }},
+		{"host, protocol, outcome in a week", func(n int) (q Query) {
+			q.From, q.To = week(n)
+			q.Host, q.Protocol, q.Outcome = host(n), protocols[n%len(protocols)], string(outcomes[n%len(outcomes)])
+			return q
+		}},
+		{"text, a host name", func(n int) Query { return Query{Text: p.name(n * 37 % p.remotes)} }},
+		{"text, an address", func(n int) Query { return Query{Text: remote(n)} }},
+		{"text, the beginning of an address", func(n int) Query { a := remote(n); return Query{Text: a[:strings.LastIndexByte(a, '.')]} }},
+		{"text, a common word", func(n int) Query { return Query{Text: []string{"limited", "number7", "attributed", "program3"}[n%4]} }},
+		{"text, the beginning of a word", func(n int) Query { return Query{Text: fmt.Sprintf("user%d*", n%p.users)} }},
+		{"text, two words and a severity", func(n int) Query {
+			return Query{Text: fmt.Sprintf("number%d program%d", n%p.entities, n%20), Severity: rules.SeverityMedium}
+		}},
+		{"text, absent", func(n int) Query { return Query{Text: fmt.Sprintf("nothing%d", n)} }},
+	}
+}
+
+// deep is how far into a list the deep pages lie: the cursor of a finding in the
+// middle of all.
+func (p population) deep() string { return encodeCursor(placeOf(micros(p.at(p.total / 2)))) }
+
+// BenchmarkSearch asks for pages of 50, and gives the times that half and 95 of a
+// hundred questions stay under. SALLYPORT_BENCH_FINDINGS says how many findings
+// there are; several numbers, in order, are reached one after the other.
+func BenchmarkSearch(b *testing.B) {
+	var sizes []int
+	for text := range strings.SplitSeq(os.Getenv("SALLYPORT_BENCH_FINDINGS"), ",") {
+		if n, err := strconv.Atoi(text); err == nil {
+			sizes = append(sizes, n)
+		}
+	}
+	if len(sizes) == 0 {
+		sizes = []int{2000}
+	}
+	b.Run("sqlite", func(b *testing.B) { benchSearch(b, DefaultConfig(), sizes) })
+	b.Run("postgres", func(b *testing.B) {
+		cfg := DefaultConfig()
+		cfg.Postgres = postgrestest.New(b, "shared_buffers=1GB", "maintenance_work_mem=1GB", "work_mem=32MB", "max_wal_size=8GB", "checkpoint_timeout=30min", "effective_cache_size=8GB", "random_page_cost=1.1", "autovacuum=off").DSN
+		benchSearch(b, cfg, sizes)
+	})
+}
+
+func benchSearch(b *testing.B, cfg Config, sizes []int) {
+	s, err := Open(b.Context(), cfg, b.TempDir())
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer s.Close()
-	began := time.Now()
-	fill(b, s, total)
-	b.Logf("%d findings saved in %s, %.0f a second", total, time.Since(began).Round(time.Second), float64(total)/time.Since(began).Seconds())
-	for _, search := range searches {
-		b.Run(search.name, func(b *testing.B) {
-			var took []time.Duration
-			for n := 0; b.Loop(); n++ {
-				for k := range 40 {
-					q := search.ask(n*40 + k)
-					q.Limit = 50
-					start := time.Now()
-					if _, err := s.Findings(b.Context(), q); err != nil {
-						b.Fatal(err)
-					}
-					took = append(took, time.Since(start))
-				}
-			}
-			slices.Sort(took)
-			b.ReportMetric(float64(took[len(took)*95/100].Microseconds())/1000, "p95-ms")
-			b.ReportMetric(0, "ns/op")
+	for _, total := range sizes {
+		began := time.Now()
+		p := newPopulation(total)
+		p.fill(b, s)
+		b.Logf("%d findings after %s", total, time.Since(began).Round(time.Second))
+		for _, x := range p.searches() {
+			b.Run(fmt.Sprint(total, "/", x.name), func(b *testing.B) { p.ask(b, s, x) })
+			deep := func(n int) Query { q := x.ask(n); q.Cursor = p.deep(); return q }
+			b.Run(fmt.Sprint(total, "/", x.name, ", half way down"), func(b *testing.B) { p.ask(b, s, search{x.name, deep}) })
+		}
+		b.Run(fmt.Sprint(total, "/counts"), func(b *testing.B) {
+			measure(b, func(int) error { _, err := s.Counts(b.Context()); return err })
 		})
 	}
+}
+
+func (p population) ask(b *testing.B, s *Store, x search) {
+	measure(b, func(n int) error {
+		q := x.ask(n)
+		q.Limit = 50
+		_, err := s.Findings(b.Context(), q)
+		return err
+	})
+}
+
+func measure(b *testing.B, ask func(n int) error) {
+	const questions = 60
+	var took []time.Duration
+	for n := 0; b.Loop(); n++ {
+		for k := range questions {
+			start := time.Now()
+			if err := ask(n*questions + k); err != nil {
+				b.Fatal(err)
+			}
+			took = append(took, time.Since(start))
+		}
+	}
+	slices.Sort(took)
+	for _, percent := range []int{50, 95} {
+		b.ReportMetric(float64(took[len(took)*percent/100].Microseconds())/1000, fmt.Sprintf("p%d-ms", percent))
+	}
+	b.ReportMetric(float64(took[len(took)-1].Microseconds())/1000, "max-ms")
+	b.ReportMetric(0, "ns/op")
+}
+
+// documentOf is a finding as an agent sends it.
+func documentOf(f *rules.Finding) []byte {
+	text, err := json.Marshal(f)
+	if err != nil {
+		panic(fmt.Sprint("encode finding: ", err))
+	}
+	return text
 }

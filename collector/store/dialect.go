@@ -17,34 +17,55 @@ import (
 // dialect is what differs between the databases.
 type dialect struct {
 	name     string
-	numbered bool                  // parameters are $1, $2
-	words    string                // the condition for a full-text search, with one parameter
-	phrase   func([]string) string // words in this order, the last one cut short or not
-	lock     string                // ends a SELECT whose row is then changed
+	numbered bool   // parameters are $1, $2
+	lock     string // ends a SELECT whose row is then changed
+
+	wordsValue string // makes the value of the column words of a text; empty: a table apart
+	addWords   string // gives a finding its words; its parameters are text and key
+	has        string // condition that the finding f has words, with one parameter
+	one        string // SELECT that says whether any finding has words, with one parameter
 }
 
 var sqlite = dialect{
-	name:   "sqlite",
-	words:  "f.key IN (SELECT rowid FROM findings_words WHERE findings_words MATCH ?)",
-	phrase: func(words []string) string { return `"` + strings.Join(words, " ") + `"*` },
+	name:     "sqlite",
+	addWords: "INSERT INTO findings_words (words, rowid) VALUES (?, ?)",
+	has:      "EXISTS (SELECT 1 FROM findings_words WHERE findings_words MATCH ? AND rowid = f.key)",
+	one:      "SELECT 1 FROM findings_words WHERE findings_words MATCH ? LIMIT 1",
 }
 
 var postgres = dialect{
-	name:     "postgres",
-	numbered: true,
-	lock:     " FOR UPDATE",
-	words:    "f.words_index @@ to_tsquery('simple', ?)",
-	phrase: func(words []string) string {
-		return "(" + strings.Join(words, " <-> ") + ":*)"
-	},
+	name:       "postgres",
+	numbered:   true,
+	lock:       " FOR UPDATE",
+	wordsValue: "array_to_tsvector(string_to_array(?, ' '))",
+	addWords:   "UPDATE findings SET words = array_to_tsvector(string_to_array(?, ' ')) WHERE key = ?",
+	has:        "f.words @@ CAST(CAST(? AS text) AS tsquery)",
+	one:        "SELECT 1 FROM findings WHERE words @@ CAST(CAST(? AS text) AS tsquery) LIMIT 1",
 }
 
-// and joins phrases so that all must be found.
-func (d dialect) and(phrases []string) string {
-	if d.numbered {
-		return strings.Join(phrases, " & ")
+// all is the search for findings that have all of some words.
+func (d dialect) all(words []word) string {
+	list := make([]string, len(words))
+	for i, w := range words {
+		list[i] = d.quote(w)
 	}
-	return strings.Join(phrases, " AND ")
+	if d.numbered {
+		return strings.Join(list, " & ")
+	}
+	return strings.Join(list, " AND ")
+}
+
+// quote writes a word, which holds letters, digits, dots and colons only.
+func (d dialect) quote(w word) string {
+	switch {
+	case d.numbered && w.begins:
+		return "'" + w.text + "':*"
+	case d.numbered:
+		return "'" + w.text + "'"
+	case w.begins:
+		return `"` + w.text + `"*`
+	}
+	return `"` + w.text + `"`
 }
 
 // bind writes "?" as the database wants it. No statement of ours holds a

@@ -44,6 +44,11 @@ func (s *Store) migrate(ctx context.Context) error {
 			if _, err := tx.ExecContext(ctx, steps[i]); err != nil {
 				return fmt.Errorf("migrate store to schema %d: %w", i+1, err)
 			}
+			if i+1 == reindexSchema {
+				if err := s.reindex(ctx, tx); err != nil {
+					return fmt.Errorf("migrate store to schema %d: %w", i+1, err)
+				}
+			}
 			if _, err := tx.ExecContext(ctx, s.dialect.bind("INSERT INTO schema_version (version) VALUES (?)"), i+1); err != nil {
 				return fmt.Errorf("migrate store to schema %d: %w", i+1, err)
 			}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"sallyport/rules"
@@ -65,22 +64,22 @@ type Page struct {
 	Next     string    `json:"next,omitempty"`
 }
 
-const findingColumns = "f.key, f.agent, f.last_seen, f.received, f.legal_hold, f.triage, f.assignee, f.decision, f.document"
+const findingColumns = "f.key, f.agent, f.received, f.legal_hold, f.triage, f.assignee, f.decision, f.document"
 
 // Findings lists what q selects, the latest flow first.
 func (s *Store) Findings(ctx context.Context, q Query) (Page, error) {
 	if q.Limit <= 0 || q.Limit > MaxPage {
 		q.Limit = MaxPage
 	}
-	where, args, err := s.conditions(q)
+	p, err := s.plan(ctx, q)
 	if err != nil {
 		return Page{}, err
 	}
-	query := "SELECT " + findingColumns + " FROM findings f" + where + " ORDER BY f.last_seen DESC, f.key DESC LIMIT " + strconv.Itoa(q.Limit+1)
+	query := "SELECT " + findingColumns + " FROM " + p.from + p.condition() + " ORDER BY " + p.key + " DESC LIMIT " + strconv.Itoa(q.Limit+1)
 	var page Page
-	var next [2]int64
-	err = s.each(ctx, query, args, func(rows *sql.Rows) error {
-		f, at, err := scanFinding(rows)
+	var next int64
+	err = s.each(ctx, query, p.args, func(rows *sql.Rows) error {
+		f, key, err := scanFinding(rows)
 		if err != nil {
 			return err
 		}
@@ -88,7 +87,7 @@ func (s *Store) Findings(ctx context.Context, q Query) (Page, error) {
 			page.Next = encodeCursor(next)
 			return nil
 		}
-		next = at
+		next = key
 		page.Findings = append(page.Findings, f)
 		return nil
 	})
@@ -110,90 +109,35 @@ func (s *Store) Finding(ctx context.Context, agent, id string) (Finding, error) 
 	return page.Findings[0], nil
 }
 
-// scanFinding reads findingColumns and what is selected after them.
-func scanFinding(rows *sql.Rows, more ...any) (Finding, [2]int64, error) {
+// scanFinding reads findingColumns and what is selected after them, and gives the
+// key too.
+func scanFinding(rows *sql.Rows, more ...any) (Finding, int64, error) {
 	var f Finding
-	var key, last, received, hold int64
+	var key, received, hold int64
 	var document string
-	into := append([]any{&key, &f.Reporter, &last, &received, &hold, &f.Triage, &f.Assignee, &f.Decision, &document}, more...)
+	into := append([]any{&key, &f.Reporter, &received, &hold, &f.Triage, &f.Assignee, &f.Decision, &document}, more...)
 	if err := rows.Scan(into...); err != nil {
-		return Finding{}, [2]int64{}, err
+		return Finding{}, 0, err
 	}
 	if err := json.Unmarshal([]byte(document), &f.Finding); err != nil {
-		return Finding{}, [2]int64{}, fmt.Errorf("decode finding: %w", err)
+		return Finding{}, 0, fmt.Errorf("decode finding: %w", err)
 	}
 	f.Received, f.LegalHold = fromMicros(received), hold != 0
-	return f, [2]int64{last, key}, nil
+	return f, key, nil
 }
 
-// conditions builds the WHERE clause.
-func (s *Store) conditions(q Query) (string, []any, error) {
-	var where []string
-	var args []any
-	add := func(cond string, a ...any) {
-		where = append(where, cond)
-		args = append(args, a...)
-	}
-	for _, c := range []struct{ column, value string }{
-		{"id", q.ID}, {"agent", q.Agent}, {"host", q.Host}, {"rule", q.Rule}, {"protocol", q.Protocol}, {"direction", q.Direction},
-		{"outcome", q.Outcome}, {"state", q.State}, {"remote", q.Remote}, {"executable", q.Executable}, {"username", q.User}, {"pod", q.Pod},
-		{"triage", q.Triage}, {"assignee", q.Assignee}, {"decision", q.Decision},
-	} {
-		if c.value != "" {
-			add("f."+c.column+" = ?", c.value)
-		}
-	}
-	if q.Severity != "" {
-		add("f.severity >= ?", Rank(q.Severity))
-	}
-	if q.Entity != "" {
-		add("f.key IN (SELECT key FROM finding_entities WHERE entity = ?)", q.Entity)
-	}
-	if q.Test != nil {
-		add("f.test = ?", number(*q.Test))
-	}
-	if q.Suppressed != nil {
-		add("f.suppressed = ?", number(*q.Suppressed))
-	}
-	if !q.From.IsZero() {
-		add("f.last_seen >= ?", micros(q.From))
-	}
-	if !q.To.IsZero() {
-		add("f.last_seen < ?", micros(q.To))
-	}
-	if text := s.dialect.search(q.Text); text != "" {
-		add(s.dialect.words, text)
-	}
-	if q.Cursor != "" {
-		at, err := decodeCursor(q.Cursor)
-		if err != nil {
-			return "", nil, err
-		}
-		add("(f.last_seen, f.key) < (?, ?)", at[0], at[1])
-	}
-	if len(where) == 0 {
-		return "", nil, nil
-	}
-	return " WHERE " + strings.Join(where, " AND "), args, nil
+func encodeCursor(key int64) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatInt(key, 10)))
 }
 
-func encodeCursor(at [2]int64) string {
-	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d.%d", at[0], at[1]))
-}
-
-func decodeCursor(text string) ([2]int64, error) {
+func decodeCursor(text string) (int64, error) {
 	raw, err := base64.RawURLEncoding.DecodeString(text)
 	if err != nil {
-		return [2]int64{}, ErrCursor
+		return 0, ErrCursor
 	}
-	last, key, ok := strings.Cut(string(raw), ".")
-	if !ok {
-		return [2]int64{}, ErrCursor
+	key, err := strconv.ParseInt(string(raw), 10, 64)
+	if err != nil {
+		return 0, ErrCursor
 	}
-	l, err1 := strconv.ParseInt(last, 10, 64)
-	k, err2 := strconv.ParseInt(key, 10, 64)
-	if err1 != nil || err2 != nil {
-		return [2]int64{}, ErrCursor
-	}
-	return [2]int64{l, k}, nil
+	return key, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -108,13 +109,30 @@ func (s *Store) Revisions(ctx context.Context, agent, id string, limit int) ([]R
 	return list, nil
 }
 
-// Counts are the sizes of the store.
+// countLimit is how far Counts counts: what a person is shown need not be exact
+// beyond, and counting ten millions would take seconds.
+const countLimit = 100_000
+
+// Counts are the sizes of the store; countLimit+1 says "more than countLimit".
 type Counts struct{ Findings, Revisions int64 }
 
-// Counts counts findings and the revisions that came.
+func (c Counts) String() string {
+	return counted(c.Findings) + " kept, " + counted(c.Revisions) + " revisions received"
+}
+
+func counted(n int64) string {
+	if n > countLimit {
+		return "more than " + strconv.Itoa(countLimit)
+	}
+	return strconv.FormatInt(n, 10)
+}
+
+// Counts counts findings and the revisions that came, up to a limit.
 func (s *Store) Counts(ctx context.Context) (Counts, error) {
 	var c Counts
-	err := s.read.QueryRowContext(ctx, "SELECT (SELECT COUNT(*) FROM findings), (SELECT COUNT(*) FROM revisions)").Scan(&c.Findings, &c.Revisions)
+	limit := strconv.Itoa(countLimit + 1)
+	err := s.read.QueryRowContext(ctx, "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM findings LIMIT "+limit+") x), (SELECT COUNT(*) FROM (SELECT 1 FROM revisions LIMIT "+limit+") x)").
+		Scan(&c.Findings, &c.Revisions)
 	if err != nil {
 		return Counts{}, fmt.Errorf("count findings: %w", err)
 	}

@@ -18,19 +18,6 @@ import (
 const insertRevision = `INSERT INTO revisions (agent, id, revision, state, severity, flows, received, epoch, seq)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
 
-// upsertFinding keeps the highest revision, whatever the order they come in.
-const upsertFinding = `INSERT INTO findings (agent, id, revision, state, severity, test, retro, suppressed, host, rule, protocol,
- direction, outcome, remote, remote_port, executable, username, pod, first_seen, last_seen, received, words, document, stored)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (agent, id) DO UPDATE SET revision = excluded.revision, state = excluded.state, severity = excluded.severity,
- test = excluded.test, retro = excluded.retro, suppressed = excluded.suppressed, host = excluded.host, rule = excluded.rule,
- protocol = excluded.protocol, direction = excluded.direction, outcome = excluded.outcome, remote = excluded.remote,
- remote_port = excluded.remote_port, executable = excluded.executable, username = excluded.username, pod = excluded.pod,
- first_seen = excluded.first_seen, last_seen = excluded.last_seen, received = excluded.received, words = excluded.words,
- document = excluded.document, stored = excluded.stored
-WHERE excluded.revision > findings.revision
-RETURNING key`
-
 const upsertEvidence = `INSERT INTO evidence (agent, id, revision, sha256, packets, content, pcapng, received)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (agent, id) DO UPDATE SET revision = excluded.revision, sha256 = excluded.sha256, packets = excluded.packets,
@@ -47,11 +34,14 @@ func (s *Store) Save(ctx context.Context, batch []stream.Entry) error {
 	sorted := slices.Clone(batch)
 	slices.SortStableFunc(sorted, func(a, b stream.Entry) int { return cmp.Or(cmp.Compare(a.Agent, b.Agent), cmp.Compare(a.ID, b.ID)) })
 	return s.tx(ctx, func(tx *sql.Tx) error {
-		b := saver{ctx: ctx, tx: tx, dialect: s.dialect, statements: map[string]*sql.Stmt{}, came: map[string][]int64{}, now: micros(time.Now())}
+		b := saver{ctx: ctx, tx: tx, dialect: s.dialect, statements: map[string]*sql.Stmt{}, came: map[string][]int64{}, index: map[findingKey]indexed{}, now: micros(time.Now())}
 		for i := range sorted {
 			if err := b.entry(&sorted[i]); err != nil {
 				return err
 			}
+		}
+		if err := b.addWords(); err != nil {
+			return err
 		}
 		if err := b.count(); err != nil {
 			return err
@@ -66,8 +56,9 @@ type saver struct {
 	tx         *sql.Tx
 	dialect    dialect
 	statements map[string]*sql.Stmt
-	now        int64              // when the batch is stored
-	came       map[string][]int64 // of new revisions, the time of receipt, by agent
+	now        int64                  // when the batch is stored
+	came       map[string][]int64     // of new revisions, the time of receipt, by agent
+	index      map[findingKey]indexed // what goes into the full-text index at the end
 }
 
 func (b *saver) prepare(query string) (*sql.Stmt, error) {
@@ -142,15 +133,11 @@ func (b *saver) finding(e *stream.Entry, f *rules.Finding) error {
 	if err != nil {
 		return err
 	}
-	st, err := b.prepare(upsertFinding)
-	if err != nil {
-		return err
-	}
-	var key int64
-	switch err := st.QueryRowContext(b.ctx, append(row, b.now)...).Scan(&key); {
-	case errors.Is(err, sql.ErrNoRows):
+	key, err := b.upsert(&row, words(f, &row))
+	if errors.Is(err, sql.ErrNoRows) {
 		return nil // an older revision than the one kept
-	case err != nil:
+	}
+	if err != nil {
 		return err
 	}
 	if _, err := b.exec("DELETE FROM finding_entities WHERE key = ?", key); err != nil {
@@ -162,29 +149,6 @@ func (b *saver) finding(e *stream.Entry, f *rules.Finding) error {
 		}
 	}
 	return nil
-}
-
-// findingRow gives the parameters of upsertFinding.
-func findingRow(e *stream.Entry, f *rules.Finding) ([]any, error) {
-	// As it came, so that what a newer agent says is kept too.
-	document, err := rules.WithoutPackets(e.Finding)
-	if err != nil {
-		return nil, err
-	}
-	o := &f.Observation
-	var executable, user, pod string
-	if p := o.Owner.Process; p != nil {
-		executable, user = p.Executable, p.User
-	}
-	if c := o.Owner.Container; c != nil && c.Pod != "" {
-		pod = c.Namespace + "/" + c.Pod
-	}
-	row := []any{
-		e.Agent, f.ID, int64(f.Revision), f.State, Rank(f.Severity), number(f.Test), number(f.Retro), number(f.Suppressed != nil),
-		o.Host, f.Rule.ID, o.Identification.Protocol, string(o.Direction), string(o.Outcome), address(o.Remote), int64(o.Remote.Port),
-		executable, user, pod, micros(f.First), micros(f.Last), micros(e.Received), words(f), string(document),
-	}
-	return row, nil
 }
 
 // severities in order, least first; their place is what is stored.

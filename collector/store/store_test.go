@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -30,6 +31,9 @@ func TestStore(t *testing.T) {
 		{"agents cannot touch each other's", testAgentsApart},
 		{"searches", testSearch},
 		{"pages", testPages},
+		{"every question", testEveryQuestion},
+		{"words", testWords},
+		{"a crowded millisecond", testCrowd},
 		{"numbers that never came", testSequences},
 		{"retention and legal hold", testRetention},
 		{"tokens and certificates", testTokens},
@@ -162,7 +166,7 @@ func testAgentsApart(t *testing.T, s *Store) {
 	if got := ids(t, s, Query{Agent: "a"}); got != "a/same.1" {
 		t.Errorf("a has %q", got)
 	}
-	if got := ids(t, s, Query{ID: "same"}); got != "b/same.9 a/same.1" {
+	if got := ids(t, s, Query{ID: "same"}); got != "b/same.9 a/same.1" { // the later flow first
 		t.Errorf("both have %q", got)
 	}
 }
@@ -214,11 +218,12 @@ func testPages(t *testing.T, s *Store) {
 	var want []string
 	for i := range 10 {
 		f := finding("a", fmt.Sprintf("f%d", i), 1)
-		f.Last = start.Add(time.Duration(i/3) * time.Hour) // ties
+		f.Last = start.Add(time.Duration(i/3) * time.Hour) // ties, whose order is any
 		save(t, s, entry(uint64(i+1), f))
-		want = append([]string{f.ID}, want...)
+		want = append(want, f.ID)
 	}
 	var got []string
+	last := start.Add(24 * time.Hour)
 	q := Query{Limit: 4}
 	for range 10 {
 		page, err := s.Findings(t.Context(), q)
@@ -227,11 +232,16 @@ func testPages(t *testing.T, s *Store) {
 		}
 		for _, f := range page.Findings {
 			got = append(got, f.Finding.ID)
+			if f.Finding.Last.After(last) {
+				t.Errorf("%s of %s follows one of %s", f.Finding.ID, f.Finding.Last, last)
+			}
+			last = f.Finding.Last
 		}
 		if q.Cursor = page.Next; q.Cursor == "" {
 			break
 		}
 	}
+	slices.Sort(got)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -256,7 +266,9 @@ func testSequences(t *testing.T, s *Store) {
 
 func testRetention(t *testing.T, s *Store) {
 	save(t, s, entry(1, finding("a", "old", 1)), entry(2, finding("a", "held", 1)))
-	recent := entry(3, finding("a", "recent", 1))
+	latest := finding("a", "recent", 1)
+	latest.Last = latest.Last.Add(time.Hour)
+	recent := entry(3, latest)
 	recent.Received = start.Add(40 * 24 * time.Hour)
 	save(t, s, recent)
 	if err := s.SetLegalHold(t.Context(), "a", "held", true); err != nil {

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -8,71 +10,122 @@ import (
 	"sallyport/rules"
 )
 
-// maxWords bounds the searchable text of a finding, in bytes.
-const maxWords = 8 << 10
+// Bounds of what a finding is found by.
+const (
+	maxWords = 16 << 10 // of one finding, in bytes
+	maxWord  = 120      // of one word, in bytes
+	maxParts = 8        // of one word
+)
 
-// split cuts text into words the same way for both databases, whose own
-// tokenizers disagree on addresses, paths and host names.
-func split(text string) []string {
+// parts cuts text the same way for both databases, whose own tokenizers disagree
+// on addresses, paths and host names.
+func parts(text string) []string {
 	return strings.FieldsFunc(strings.ToLower(strings.ToValidUTF8(text, " ")), func(r rune) bool {
 		return !unicode.IsLetter(r) && !unicode.IsDigit(r)
 	})
 }
 
-// words is the text a finding is found by.
-func words(f *rules.Finding) string {
-	o := &f.Observation
-	parts := []string{
-		f.Agent.Name, o.Host, f.Title, f.Rule.ID, f.Rule.Title,
-		o.Identification.Protocol, o.Identification.Product, o.Query,
-		address(o.Remote), address(o.Local),
+// join makes the word that is searched for, or kept, out of parts: letters,
+// digits and dots.
+func join(parts []string) string {
+	word := strings.Join(parts[:min(len(parts), maxParts)], ".")
+	if len(word) <= maxWord {
+		return word
 	}
+	word = word[:maxWord]
+	for !utf8.ValidString(word) {
+		word = word[:len(word)-1]
+	}
+	return word
+}
+
+// wordList collects words without repeats, up to maxWords.
+type wordList struct {
+	seen map[string]bool
+	text strings.Builder
+}
+
+func (w *wordList) word(word string) {
+	if w.seen[word] || w.text.Len()+len(word) >= maxWords {
+		return
+	}
+	w.seen[word] = true
+	if w.text.Len() > 0 {
+		w.text.WriteByte(' ')
+	}
+	w.text.WriteString(word)
+}
+
+// add takes a text. Of "gw.example.com" it keeps gw.example.com, example.com and
+// com: what is searched for is then one word or the beginning of one, and no
+// index has to join the lists of words as common as com.
+func (w *wordList) add(texts ...string) {
+	for _, text := range texts {
+		for _, field := range strings.Fields(text) {
+			for p := parts(field); len(p) > 0; p = p[1:] {
+				w.word(join(p))
+			}
+		}
+	}
+}
+
+// words are what a finding is found by, with spaces between: first the facets,
+// then the words of its text.
+func words(f *rules.Finding, row *row) string {
+	w := wordList{seen: map[string]bool{}}
+	for _, facet := range row.facets(f) {
+		w.word(facet)
+	}
+	o := &f.Observation
+	w.add(f.Agent.Name, o.Host, f.Title, f.Rule.ID, f.Rule.Title,
+		o.Identification.Protocol, o.Identification.Product, o.Query,
+		address(o.Remote), address(o.Local))
 	for _, m := range f.Matches {
-		parts = append(parts, m.Entity.ID, m.Entity.Name, m.Value, m.Indicator.Value, m.Indicator.Actor)
+		w.add(m.Entity.ID, m.Entity.Name, m.Value, m.Indicator.Value, m.Indicator.Actor)
 		for _, d := range m.Designations {
-			parts = append(parts, d.Authority, d.List, d.Programme, d.ListID)
+			w.add(d.Authority, d.List, d.Programme, d.ListID)
 		}
 	}
 	for _, n := range o.Names {
-		parts = append(parts, n.Name)
+		w.add(n.Name)
 	}
 	if o.RemoteAsked != nil {
-		parts = append(parts, address(*o.RemoteAsked))
+		w.add(address(*o.RemoteAsked))
 	}
 	if o.Hidden != nil {
-		parts = append(parts, o.Hidden.Host)
+		w.add(o.Hidden.Host)
 		if o.Hidden.Addr.IsValid() {
-			parts = append(parts, o.Hidden.Addr.String())
+			w.add(o.Hidden.Addr.String())
 		}
 	}
+	w.handshakes(o)
+	if g := o.Geo; g != nil {
+		w.add(g.Country, g.City, g.Organisation)
+	}
+	w.owner(&o.Owner)
+	return w.text.String()
+}
+
+func (w *wordList) handshakes(o *rules.Observation) {
 	if o.TLS != nil {
-		parts = append(parts, o.TLS.SNI, o.TLS.JA3, o.TLS.JA4)
+		w.add(o.TLS.SNI, o.TLS.JA3, o.TLS.JA4)
 		for _, c := range o.TLS.Certificates {
-			parts = append(parts, c.SHA1, c.SHA256, c.Subject)
+			w.add(c.SHA1, c.SHA256, c.Subject)
 		}
 	}
 	if o.SSH != nil {
-		parts = append(parts, o.SSH.ClientVersion, o.SSH.ServerVersion, o.SSH.HASSH)
+		w.add(o.SSH.ClientVersion, o.SSH.ServerVersion, o.SSH.HASSH)
 	}
-	if g := o.Geo; g != nil {
-		parts = append(parts, g.Country, g.City, g.Organisation)
+}
+
+func (w *wordList) owner(o *rules.Owner) {
+	if p := o.Process; p != nil {
+		w.add(p.Executable, p.Name, p.User)
+		w.add(p.Args...)
 	}
-	if p := o.Owner.Process; p != nil {
-		parts = append(parts, p.Executable, p.Name, p.User)
-		parts = append(parts, p.Args...)
+	if c := o.Container; c != nil {
+		w.add(c.ID, c.Namespace, c.Pod, c.Workload, c.Image)
 	}
-	if c := o.Owner.Container; c != nil {
-		parts = append(parts, c.ID, c.Namespace, c.Pod, c.Workload, c.Image)
-	}
-	text := strings.Join(split(strings.Join(parts, " ")), " ")
-	if len(text) <= maxWords {
-		return text
-	}
-	text = text[:maxWords]
-	for !utf8.ValidString(text) {
-		text = text[:len(text)-1]
-	}
-	return text
 }
 
 func address(e rules.Endpoint) string {
@@ -82,14 +135,17 @@ func address(e rules.Endpoint) string {
 	return e.Addr.String()
 }
 
-// search turns what a person typed into the database's full-text condition: all
-// terms must be found, each as a phrase whose last word may go on.
-func (d dialect) search(text string) string {
-	var phrases []string
-	for _, term := range strings.Fields(text) {
-		if w := split(term); len(w) > 0 {
-			phrases = append(phrases, d.phrase(w))
-		}
-	}
-	return d.and(phrases)
+// facet is the word for one value of a field. A colon is in no word of a text.
+func facet(field, value string) string {
+	sum := sha256.Sum256([]byte(value))
+	return ":" + field + hex.EncodeToString(sum[:10])
 }
+
+// Facets of fields that are not texts.
+const (
+	facetTest       = ":test"
+	facetSuppressed = ":suppressed"
+)
+
+// facetSeverity is of every finding that is at least so severe.
+func facetSeverity(rank int64) string { return ":severity" + string(rune('0'+rank)) }

@@ -21,18 +21,19 @@ import (
 type Server struct {
 	DSN string
 
-	command func(name string, args ...string) *exec.Cmd
-	data    string
-	process *exec.Cmd
+	command  func(name string, args ...string) *exec.Cmd
+	data     string
+	settings []string
+	process  *exec.Cmd
 }
 
 // Start starts a cluster and gives its connection string. The test is skipped
 // where there is no PostgreSQL.
 func Start(t testing.TB) string { return New(t).DSN }
 
-// New makes and starts a cluster. PostgreSQL refuses to run as root, so it runs
+// New makes and starts a cluster, with settings as "name=value" beside its own. PostgreSQL refuses to run as root, so it runs
 // as nobody then.
-func New(t testing.TB) *Server {
+func New(t testing.TB, settings ...string) *Server {
 	t.Helper()
 	initdb := testenv.Tool(t, "initdb")
 	folder, err := os.MkdirTemp("/tmp", "sppg") // a socket's path is short
@@ -41,7 +42,7 @@ func New(t testing.TB) *Server {
 	}
 	t.Cleanup(func() { os.RemoveAll(folder) })
 	credential := unprivileged(t, folder)
-	s := &Server{DSN: fmt.Sprintf("host=%s user=sallyport dbname=postgres sslmode=disable", folder), data: filepath.Join(folder, "data")}
+	s := &Server{settings: settings, DSN: fmt.Sprintf("host=%s user=sallyport dbname=postgres sslmode=disable", folder), data: filepath.Join(folder, "data")}
 	s.command = func(name string, args ...string) *exec.Cmd {
 		cmd := exec.Command(name, args...)
 		cmd.Dir = folder
@@ -89,7 +90,11 @@ func (s *Server) Run(t testing.TB) {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	s.process = s.command(testenv.Tool(t, "postgres"), "-D", s.data, "-k", filepath.Dir(s.data), "-c", "listen_addresses=", "-c", "fsync=off", "-c", "shared_buffers=16MB")
+	args := []string{"-D", s.data, "-k", filepath.Dir(s.data)}
+	for _, x := range append([]string{"listen_addresses=", "fsync=off", "shared_buffers=16MB"}, s.settings...) {
+		args = append(args, "-c", x) // the last one counts
+	}
+	s.process = s.command(testenv.Tool(t, "postgres"), args...)
 	s.process.Stdout, s.process.Stderr = log, log
 	if err := s.process.Start(); err != nil {
 		t.Fatal(err)
