@@ -65,10 +65,12 @@ func replayed(t *testing.T, packets ...[]byte) []rules.Finding {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := NewReplay(t.Context(), cfg, "test", hclog.NewNullLogger())
+	captures, err := OpenCaptures(cfg, "test", hclog.NewNullLogger())
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer captures.Close()
+	r := captures.Replay(t.Context(), "testhost")
 	flows := flow.ReplayConfig()
 	flows.Local = []netip.Prefix{netip.PrefixFrom(clientEnd.Addr(), 32)}
 	table := flow.New(flows, protocol.NewEngine(protocol.Detectors()), r)

@@ -58,18 +58,34 @@ func ownerLine(o *rules.Owner) string {
 	return text
 }
 
-// captureFindings is the findingsSink of a build with rules.
-func captureFindings(ctx context.Context, captureName, format string, out io.Writer) (replaySink, error) {
-	cfg, err := loadConfig("")
+// openFindings is the findingsOpener of a build with rules.
+func openFindings(config string) (captureFindings, error) {
+	cfg, err := loadConfig(config)
 	if err != nil {
 		return nil, err
 	}
-	cfg.Host = captureName
-	r, err := agent.NewReplay(ctx, cfg, version, hclog.NewNullLogger())
+	c, err := agent.OpenCaptures(cfg, version, hclog.NewNullLogger())
 	if err != nil {
 		return nil, err
 	}
-	return &findingPrinter{r, captureName, format, out}, nil
+	return agentFindings{c, cfg.Flow}, nil
+}
+
+// agentFindings judges captures as the agent of a configuration would.
+type agentFindings struct {
+	*agent.Captures
+	flow flow.Config
+}
+
+// flows are the agent's own settings, with a capture's memory.
+func (a agentFindings) flows() flow.Config {
+	cfg, replay := a.flow, flow.ReplayConfig()
+	cfg.MaxFlows, cfg.MaxBytes = max(cfg.MaxFlows, replay.MaxFlows), max(cfg.MaxBytes, replay.MaxBytes)
+	return cfg
+}
+
+func (a agentFindings) sink(ctx context.Context, capture, format string, out io.Writer) replaySink {
+	return &findingPrinter{a.Replay(ctx, capture), capture, format, out}
 }
 
 type findingPrinter struct {

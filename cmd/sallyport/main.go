@@ -66,7 +66,7 @@ func newRoot(env environment) *cobra.Command {
 		newEnrol(env),
 		newHistory(env),
 		newReload(env),
-		newReplay(env, captureFindings),
+		newReplay(env, openFindings),
 		newRules(env),
 		newSelftest(env),
 		newStatus(env),

@@ -23,39 +23,59 @@ type replaySink interface {
 	Done() error
 }
 
-// findingsSink makes the sink that prints the findings of one capture, through
-// the agent's own identification, naming and matching. format is "json" or
-// "text".
-type findingsSink func(ctx context.Context, captureName, format string, out io.Writer) (replaySink, error)
+// captureFindings makes the sinks that print the findings of captures, through the
+// agent's own identification, naming and matching. format is "json" or "text".
+type captureFindings interface {
+	flows() flow.Config
+	sink(ctx context.Context, captureName, format string, out io.Writer) replaySink
+	Close() error
+}
+
+// findingsOpener reads what a configuration judges by, once for all captures.
+type findingsOpener func(config string) (captureFindings, error)
 
 // replayOptions are the command's flags.
 type replayOptions struct {
 	flows  bool
 	format string
+	config *string
 	local  []string
 	stats  bool
 }
 
-func newReplay(env environment, findings findingsSink) *cobra.Command {
+func newReplay(env environment, open findingsOpener) *cobra.Command {
 	var o replayOptions
 	cmd := &cobra.Command{
 		Use:   "replay FILE...",
 		Short: "Run capture files through identification and matching",
 		Long: `Run capture files through the same flow table, identification, naming and
-matching as live traffic.
+matching as live traffic, by the rules of the agent's configuration: packs,
+entities, detections, allow-list, approved tools and databases.
 
 FILE is a pcap or pcapng file, also compressed with gzip or zstd, "-" for stdin,
 or a folder of such files. A truncated file counts as far as it can be read.
 
 Exit status: 0 all was read, 1 some captures could not be read to the end, 2 error.`,
+		Example: `  sallyport replay incident.pcapng
+  sallyport replay --config /etc/sallyport/agent.yaml --local 192.0.2.0/24 -o json captures/
+  sallyport replay --flows captures/ | jq .label`,
 		Args: cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := newReplayer(env, o, findings)
-			if err != nil {
+	}
+	o.config = configFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		var findings captureFindings
+		if !o.flows {
+			var err error
+			if findings, err = open(*o.config); err != nil {
 				return err
 			}
-			return r.run(cmd.Context(), args)
-		},
+			defer findings.Close()
+		}
+		r, err := newReplayer(env, o, findings)
+		if err != nil {
+			return err
+		}
+		return r.run(cmd.Context(), args)
 	}
 	cmd.Flags().BoolVar(&o.flows, "flows", false, "print one JSON object per flow instead of findings")
 	cmd.Flags().StringVarP(&o.format, "output", "o", "text", "format of findings: json or text")
@@ -69,23 +89,22 @@ type replayer struct {
 	env      environment
 	options  replayOptions
 	cfg      flow.Config
-	findings findingsSink
+	findings captureFindings // nil with --flows
 	engine   *protocol.Engine
 	decoder  *capture.Decoder
 	progress *progress
 	failed   bool
 }
 
-func newReplayer(env environment, o replayOptions, findings findingsSink) (*replayer, error) {
+func newReplayer(env environment, o replayOptions, findings captureFindings) (*replayer, error) {
 	if o.format != "json" && o.format != "text" {
 		return nil, fmt.Errorf("output format %q: use json or text", o.format)
-	}
-	if !o.flows && findings == nil {
-		return nil, errors.New("this build prints no findings: use --flows")
 	}
 	cfg := flow.ReplayConfig()
 	if o.flows {
 		cfg.Evidence.Packets = 0
+	} else {
+		cfg = findings.flows()
 	}
 	for _, text := range o.local {
 		prefix, err := netip.ParsePrefix(text)
@@ -131,10 +150,7 @@ func (r *replayer) file(ctx context.Context, path string) error {
 		return nil
 	}
 	defer reader.Close()
-	sink, err := r.sink(ctx, path)
-	if err != nil {
-		return err
-	}
+	sink := r.sink(ctx, path)
 	table := flow.New(r.cfg, r.engine, sink)
 	frames := frameCounts{Capture: filepath.Base(path), Undecoded: map[string]uint64{}}
 	readErr := r.frames(ctx, reader, table, &frames)
@@ -160,15 +176,15 @@ func (r *replayer) fail(err error) {
 	fmt.Fprintln(r.env.stderr, "sallyport:", err)
 }
 
-func (r *replayer) sink(ctx context.Context, path string) (replaySink, error) {
+func (r *replayer) sink(ctx context.Context, path string) replaySink {
 	name := filepath.Base(path)
 	if path == "-" {
 		name = "stdin"
 	}
 	if r.options.flows {
-		return newFlowPrinter(name, r.env.stdout), nil
+		return newFlowPrinter(name, r.env.stdout)
 	}
-	return r.findings(ctx, name, r.options.format, r.env.stdout)
+	return r.findings.sink(ctx, name, r.options.format, r.env.stdout)
 }
 
 // lookUp is after how many frames the replay looks at the context and the clock.

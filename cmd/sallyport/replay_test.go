@@ -140,21 +140,81 @@ func TestReplayUsage(t *testing.T) {
 	}
 }
 
-// TestReplayFindingsSink: without --flows, flows go to the sink that the agent's
-// pipeline makes.
+// TestReplayFindingsSink: without --flows, flows go to the sinks that the agent's
+// pipeline makes, by rules that are read once for all captures.
 func TestReplayFindingsSink(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "a.pcapng")
+	if err := os.WriteFile(file, sshCapture(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	var out bytes.Buffer
 	env := environment{stdin: bytes.NewReader(sshCapture(t)), stdout: &out, stderr: io.Discard}
-	cmd := newReplay(env, func(_ context.Context, name, format string, w io.Writer) (replaySink, error) {
-		return &remoteSink{name: name, format: format, w: w}, nil
+	opened := []string{}
+	cmd := newReplay(env, func(config string) (captureFindings, error) {
+		opened = append(opened, config)
+		return remoteFindings{}, nil
 	})
-	cmd.SetArgs([]string{"-o", "json", "--local", "203.0.113.0/24", "-"})
+	cmd.SetArgs([]string{"--config", "my.yaml", "-o", "json", "--local", "203.0.113.0/24", "-", file})
 	if err := cmd.Execute(); err != nil {
 		t.Fatal(err)
 	}
-	if want := "stdin json inbound ssh 198.18.0.1\ndone\n"; out.String() != want {
+	if want := "stdin json inbound ssh 198.18.0.1\ndone\na.pcapng json inbound ssh 198.18.0.1\ndone\n"; out.String() != want {
 		t.Errorf("got %q, want %q", out.String(), want)
 	}
+	if diff := cmp.Diff([]string{"my.yaml"}, opened); diff != "" {
+		t.Errorf("configurations opened (-want +got):\n%s", diff)
+	}
+}
+
+// TestReplayByConfiguration: what an agent's configuration says of rules holds for
+// captures too.
+func TestReplayByConfiguration(t *testing.T) {
+	dir := t.TempDir()
+	state := "state_dir: " + dir + "\n"
+	put := func(name, text string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	capture := put("ssh.pcapng", string(sshCapture(t)))
+	allow := put("allow.yaml", "allow: [{value: 203.0.113.0/24, reason: ours, author: me, until: \"2999-01-01\"}]")
+	own := put("own.yaml", "id: e\nname: Own Entity\nkind: organisation\nsources: [{id: s, name: S, date: \"2026-11-01\"}]\nindicators: [{type: ip, value: 5.6.7.8, confidence: high, sources: [{source: s}]}]\n")
+	if err := os.Mkdir(filepath.Join(dir, "detections"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	put("detections/ssh.yml", "title: SSH at all\nid: 11111111-5555-4555-8555-555555555555\nlogsource: {category: network_connection, product: linux}\ndetection: {s: {network.protocol: ssh}, condition: s}\n")
+	for _, tt := range []struct {
+		name, config string
+		want, not    string
+	}{
+		{"what ships", "", "Contact with an attributed remote", "SSH at all"},
+		{"allow-list", "rules: {allow_list: " + allow + "}", `"by":"allow_list"`, `"suppressed":null`},
+		{"entities", "rules: {shipped: false, entities: [" + own + "]}", "", "attributed"},
+		{"detections", "rules: {detections: [" + filepath.Join(dir, "detections") + "]}", "SSH at all", "no such"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			config := put("agent.yaml", state+tt.config)
+			code, stdout, stderr := replay(t, nil, "--config", config, "-o", "json", capture, capture)
+			if code != 0 || !strings.Contains(stdout, tt.want) || strings.Contains(stdout, tt.not) {
+				t.Errorf("exit %d\n%s%s", code, stdout, stderr)
+			}
+		})
+	}
+	if code, _, stderr := replay(t, nil, "--config", put("agent.yaml", "rules: {entities: [missing.yaml]}"), capture); code != 2 || !strings.Contains(stderr, "missing.yaml") {
+		t.Errorf("exit %d, %s", code, stderr)
+	}
+}
+
+// remoteFindings prints the remote of every flow.
+type remoteFindings struct{}
+
+func (remoteFindings) flows() flow.Config { return flow.ReplayConfig() }
+func (remoteFindings) Close() error       { return nil }
+func (remoteFindings) sink(_ context.Context, name, format string, w io.Writer) replaySink {
+	return &remoteSink{name: name, format: format, w: w}
 }
 
 // remoteSink prints the remote of every flow.

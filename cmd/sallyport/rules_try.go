@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sallyport/agent"
+	"sallyport/agent/flow"
 	"sallyport/rules"
 )
 
@@ -119,15 +120,14 @@ func (t *ruleTest) findings(ctx context.Context, dir string, set *rules.Set, jud
 	case t.Event != nil:
 		return judge.Findings(t.Event, set.Match(t.Event, now), now), nil
 	}
-	cfg := agent.DefaultConfig()
-	cfg.Host = judge.Agent.Name
-	replay, err := agent.NewReplayOf(ctx, cfg, set, judge, now, hclog.NewNullLogger())
+	captures, err := agent.OpenCapturesOf(agent.DefaultConfig(), set, judge, now, hclog.NewNullLogger())
 	if err != nil {
 		return nil, err
 	}
+	defer captures.Close()
+	replay := captures.Replay(ctx, judge.Agent.Name)
 	var faults strings.Builder
-	sink := func(context.Context, string, string, io.Writer) (replaySink, error) { return quietReplay{replay}, nil }
-	r, err := newReplayer(environment{strings.NewReader(""), io.Discard, &faults}, replayOptions{format: "json", local: t.Local}, sink)
+	r, err := newReplayer(environment{strings.NewReader(""), io.Discard, &faults}, replayOptions{format: "json", local: t.Local}, quietFindings{captures, replay})
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +140,18 @@ func (t *ruleTest) findings(ctx context.Context, dir string, set *rules.Set, jud
 	return replay.Findings(), nil
 }
 
-// quietReplay prints nothing when the capture ends.
+// quietFindings prints nothing when a capture ends.
+type quietFindings struct {
+	*agent.Captures
+	replay *agent.Replay
+}
+
+func (quietFindings) flows() flow.Config { return flow.ReplayConfig() }
+
+func (q quietFindings) sink(context.Context, string, string, io.Writer) replaySink {
+	return quietReplay{q.replay}
+}
+
 type quietReplay struct{ *agent.Replay }
 
 // Done implements replaySink.
