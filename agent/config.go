@@ -14,6 +14,7 @@ import (
 	"sallyport/agent/flow"
 	"sallyport/agent/flowlog"
 	"sallyport/agent/history"
+	"sallyport/agent/hostevidence"
 	"sallyport/agent/ledger"
 	"sallyport/agent/naming"
 	"sallyport/agent/sensor"
@@ -55,6 +56,8 @@ type EnrolmentConfig struct {
 type SensorConfig struct {
 	Socket sensor.SocketConfig `yaml:"socket"`
 	Link   sensor.LinkConfig   `yaml:"link"`
+	// Tunnel is the watch of the tunnels that the kernel carries.
+	Tunnel hostevidence.KernelConfig `yaml:"tunnel"`
 }
 
 // DefaultConfig delivers to a file on the host.
@@ -66,6 +69,7 @@ func DefaultConfig() Config {
 		Sensor: SensorConfig{
 			Socket: sensor.DefaultSocketConfig(),
 			Link:   sensor.DefaultLinkConfig(),
+			Tunnel: hostevidence.DefaultKernelConfig(),
 		},
 		Flow:    flow.DefaultConfig(),
 		Naming:  naming.DefaultConfig(),
@@ -158,7 +162,7 @@ func (c *Config) Validate() error {
 		return err
 	}
 	for _, part := range []interface{ Validate() error }{
-		c.Sensor.Socket, c.Sensor.Link, c.Flow, c.Naming, c.Enrich, c.Rules, c.History, c.Ledger, c.Deliver, c.FlowLog,
+		c.Sensor.Socket, c.Sensor.Link, c.Sensor.Tunnel, c.Flow, c.Naming, c.Enrich, c.Rules, c.History, c.Ledger, c.Deliver, c.FlowLog,
 	} {
 		if err := part.Validate(); err != nil {
 			return err

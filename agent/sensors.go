@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -37,7 +38,7 @@ func (a *Agent) runSensors(g *errgroup.Group, ctx context.Context) {
 				}
 			}
 			err := s.Run(ctx, h, ready)
-			if i == 0 && errors.Is(err, sensor.ErrUnsupported) && len(a.sensors) > 1 {
+			if i == 0 && errors.Is(err, sensor.ErrUnsupported) && a.stoodFor() {
 				a.log.Error("the other sensors stand alone; see sallyport doctor", "error", err)
 				alone = true
 				ready()
@@ -69,3 +70,11 @@ func (a *Agent) runSensors(g *errgroup.Group, ctx context.Context) {
 
 // standIn is a sensor that can take more where the socket sensor does not run.
 type standIn interface{ StandAlone() }
+
+// stoodFor says whether a sensor is there that can take the socket sensor's place.
+func (a *Agent) stoodFor() bool {
+	return slices.ContainsFunc(a.sensors[1:], func(s sensor.Sensor) bool {
+		_, can := s.(standIn)
+		return can
+	})
+}

@@ -203,8 +203,42 @@ func (t *Table) Record(r *sensor.FlowRecord) {
 	if at := r.Time.UnixNano(); at-t.now >= 0 {
 		t.expire(at)
 	}
+	if r.Flow.Cookie == 0 {
+		t.tunnelRecord(r)
+		return
+	}
 	f := t.findRecord(r)
 	if f == nil {
+		f = t.openRecord(r)
+	}
+	t.applyRecord(f, r)
+	switch r.Kind {
+	case sensor.RecordClose:
+		f.Ended = true
+		t.close(f)
+	case sensor.RecordUpdate:
+		t.emit(f, Updated)
+	}
+}
+
+// tunnelRecord takes the account of a flow that has no socket, a kernel tunnel's.
+// It joins the packets that the link sensor has seen. Where a socket has the same
+// tuple, as a key daemon's in front of ESP in UDP, the flow stays the socket's.
+func (t *Table) tunnelRecord(r *sensor.FlowRecord) {
+	k, localLow := makeTuple(r.Local, r.Remote, r.Transport, r.Flow.Netns, false)
+	f := t.byTuple[k.with(sideOf(localLow, true))]
+	if f == nil {
+		f = t.byTuple[k.with(noSide)]
+	}
+	switch {
+	case f != nil && f.Key.Cookie != 0:
+		if r.Kind == sensor.RecordUpdate {
+			t.emit(f, Updated)
+		}
+		return
+	case f == nil && r.Kind == sensor.RecordClose:
+		return
+	case f == nil:
 		f = t.openRecord(r)
 	}
 	t.applyRecord(f, r)
@@ -259,6 +293,9 @@ func (t *Table) openRecord(r *sensor.FlowRecord) *Flow {
 		f.First = r.Time
 	}
 	f.HasLocal, f.ClientLocal = true, r.Direction != rules.Inbound
+	if r.Flow.Cookie == 0 { // a tunnel's, of which nobody knows who began
+		f.Sensor, f.HasLocal = "link", r.Direction != rules.DirectionUnknown
+	}
 	local, remote := wire(r)
 	f.Client, f.Server = local, remote
 	if !f.ClientLocal {
@@ -267,7 +304,9 @@ func (t *Table) openRecord(r *sensor.FlowRecord) *Flow {
 	k, localLow := makeTuple(local, remote, r.Transport, r.Flow.Netns, false)
 	f.clientLow = localLow == f.ClientLocal
 	f.Key = r.Flow
-	t.byKey[r.Flow] = f
+	if r.Flow.Cookie != 0 {
+		t.byKey[r.Flow] = f
+	}
 	t.index(f, k.with(sideOf(localLow, true)))
 	f.Owner = r.Owner
 	t.setSocket(f, r)

@@ -247,6 +247,18 @@ func (c *processCache) get(ref ProcessRef) (Process, bool) {
 	return clone(read), true
 }
 
+// started gives the processes that began since then.
+func (c *processCache) started(since time.Time) (found []Process) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for e := c.order.Front(); e != nil; e = e.Next() {
+		if k := e.Value.(*known); !k.Start.Before(since) {
+			found = append(found, clone(k.Process))
+		}
+	}
+	return found
+}
+
 func clone(p Process) Process {
 	p.Args = slices.Clone(p.Args)
 	return p

@@ -206,5 +206,9 @@ func (s *Socket) Counters() Counters {
 // Process implements Sensor.
 func (s *Socket) Process(ref ProcessRef) (Process, bool) { return s.processes.get(ref) }
 
+// Started gives the processes that began since then, those that have gone and are
+// still remembered among them.
+func (s *Socket) Started(since time.Time) []Process { return s.processes.started(since) }
+
 // Tunnel implements Sensor.
 func (s *Socket) Tunnel(ref ProcessRef) (TunnelFacts, bool) { return s.tunnels.facts(ref) }

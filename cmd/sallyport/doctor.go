@@ -10,6 +10,7 @@ import (
 	"sallyport/agent"
 	"sallyport/agent/control"
 	"sallyport/agent/doctor"
+	"sallyport/agent/hostevidence"
 	"sallyport/agent/sensor"
 	"sallyport/rules"
 )
@@ -60,6 +61,9 @@ func sensorsOf(cfg agent.Config) []sensor.Sensor {
 	out := []sensor.Sensor{sensor.NewSocket(cfg.Sensor.Socket, hclog.NewNullLogger())}
 	if cfg.Sensor.Link.Enabled {
 		out = append(out, sensor.NewLink(cfg.Sensor.Link, hclog.NewNullLogger()))
+	}
+	if cfg.Sensor.Tunnel.Enabled {
+		out = append(out, hostevidence.NewKernel(cfg.Sensor.Tunnel, nil, hclog.NewNullLogger()))
 	}
 	return out
 }
