@@ -1,6 +1,9 @@
 package protocol
 
-import "strings"
+import (
+	"bytes"
+	"strings"
+)
 
 // httpProduct asks the rules that name a product by what it says in plain
 // HTTP: behind a TLS terminator, on loopback, or where TLS is off. State
@@ -76,15 +79,16 @@ func openconnectHTTP(e exchange) Result {
 	return answer
 }
 
-// globalprotectHTTP: the tunnel request of GlobalProtect, answered with
-// START_TUNNEL, and its login (openconnect gpst.c and auth-globalprotect.c
-// describe both).
+// globalprotectHTTP: the tunnel request of GlobalProtect with its user's cookie,
+// answered with START_TUNNEL, and what its client asks the gateway before
+// (openconnect gpst.c and auth-globalprotect.c describe both). Scanners ask for
+// the same paths without cookie and under other names.
 func globalprotectHTTP(e exchange) Result {
 	answer := Result{Label: "globalprotect", State: e.answered()}
 	switch {
-	case starts(e.target, "/ssl-tunnel-connect.sslvpn"):
+	case starts(e.target, "/ssl-tunnel-connect.sslvpn?") && bytes.Contains(e.target, []byte("authcookie=")):
 		answer.Evidence = "GET /ssl-tunnel-connect.sslvpn in plain HTTP"
-	case starts(e.target, "/ssl-vpn/prelogin.esp"), starts(e.target, "/ssl-vpn/getconfig.esp"), starts(e.target, "/ssl-vpn/login.esp"):
+	case starts(e.target, "/ssl-vpn/") && bytes.Contains(e.target, []byte(".esp")) && strings.HasPrefix(e.field("User-Agent"), "PAN GlobalProtect"):
 		answer.Evidence = "GlobalProtect gateway request " + clip(string(e.target)) + " in plain HTTP"
 	default:
 		return Result{}
@@ -92,9 +96,12 @@ func globalprotectHTTP(e exchange) Result {
 	return answer
 }
 
-// fortiHTTP: the tunnel request of FortiGate's SSL VPN (openconnect
-// fortinet.c; openfortivpn src/http.c).
+// fortiHTTP: the tunnel request of FortiGate's SSL VPN, with the cookie that its
+// login gave (openconnect fortinet.c; openfortivpn src/http.c); a scanner has none.
 func fortiHTTP(e exchange) Result {
+	if !strings.Contains(e.field("Cookie"), "SVPNCOOKIE=") {
+		return Result{}
+	}
 	for _, path := range [...]string{"/remote/sslvpn-tunnel", "/remote/fortisslvpn"} {
 		if starts(e.target, path) {
 			return Result{State: e.answered(), Label: "fortivpn", Evidence: "request of FortiGate's SSL VPN, " + path + ", in plain HTTP"}

@@ -38,8 +38,8 @@ func lookCSTP(f *Flow) Result {
 func anyconnectDoc() Doc {
 	return Doc{
 		How: "DTLS of version 01 00, which is older than RFC 4347 and which only Cisco AnyConnect and its kin still speak, with a session id set in advance; " +
-			"a DTLS resumption with one cipher suite and no extensions; or a DTLS 1.2 ClientHello that offers only pre-shared keys with a session id set in advance, as the channel's PSK-NEGOTIATE has it",
-		Confirms: "DTLS of the same kind from both sides; for PSK-NEGOTIATE the server's echo of the session id",
+			"a DTLS resumption with one cipher suite, of those that its headers name or without extensions; or a DTLS 1.2 ClientHello that offers only pre-shared keys with a session id set in advance, as the channel's PSK-NEGOTIATE has it",
+		Confirms: "DTLS of the same kind from both sides; for PSK-NEGOTIATE the server's whole handshake under an id of its own, without asking for a cookie",
 		Limits:   "AnyConnect's DTLS 1.2 that resumes with a certificate suite looks like other resumed DTLS",
 		Source:   "draft-mavrogiannopoulos-openconnect-04 section 2.4; OpenSSL DTLS1_BAD_VER",
 	}
@@ -60,17 +60,40 @@ func anyconnectDTLS(f *Flow, r tlsReading, client, server int) Result {
 	case client == dtlsBadVersion && server == dtlsBadVersion && r.hello.ciphers == nil && r.session == nil && f.Facts.TLS == nil && full(f):
 		answer.Evidence = "DTLS of Cisco's version 01 00 from both sides, in the middle of a session"
 	case preset && pskOnly(r.hello.ciphers):
-		answer.Evidence = "DTLS ClientHello with pre-shared keys only and a session id set in advance (PSK-NEGOTIATE)"
-		if r.both {
-			answer.State = Confirmed
-			answer.Evidence += ", answered"
+		// Other clients with pre-shared keys resume a session so; then the server
+		// takes the id over, or has asked for a cookie first (RFC 6347 section
+		// 4.2.1), which here its own id does in place of.
+		if resumed || r.verified || r.session == nil && !f.Closed {
+			return Result{}
 		}
-	case resumed && len(words(r.hello.ciphers)) <= 2 && len(r.hello.extensions) == 0:
-		answer.Evidence = "DTLS that resumes a session this flow never had, with a single cipher suite and no extensions"
+		answer.Evidence = "DTLS ClientHello with pre-shared keys only and a session id set in advance (PSK-NEGOTIATE)"
+		if r.session != nil {
+			answer.State = Confirmed
+			answer.Evidence += ", answered by a whole handshake without a cookie"
+		}
+	case resumed && len(words(r.hello.ciphers)) <= 2 && (len(r.hello.extensions) == 0 || ciscoSuites(r.hello.ciphers)):
+		answer.Evidence = "DTLS that resumes a session this flow never had, with a single cipher suite"
 	default:
 		return Result{}
 	}
 	return answer
+}
+
+// ciscoSuites says whether all cipher suites are ones that the X-DTLS-CipherSuite
+// and X-DTLS12-CipherSuite headers of the channel name (OpenConnect dtls.c):
+// AES-CBC and 3DES with SHA-1, AES-GCM, with RSA, DHE or ECDHE.
+func ciscoSuites(ciphers []byte) bool {
+	n := 0
+	for _, v := range words(ciphers) {
+		switch v {
+		case 0x00ff: // RFC 5746
+		case 0x000a, 0x002f, 0x0033, 0x0035, 0x0039, 0x009c, 0x009d, 0x009e, 0x009f, 0xc02b, 0xc02c, 0xc02f, 0xc030:
+			n++
+		default:
+			return false
+		}
+	}
+	return n == 1
 }
 
 // pskOnly says whether all cipher suites use a pre-shared key and nothing else:

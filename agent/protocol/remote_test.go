@@ -14,7 +14,7 @@ import (
 
 func remoteCases() []remoteCase {
 	var all []remoteCase
-	for _, some := range [][]remoteCase{rdpCases(), rdpudpCases(), shellCases(), productCases(), proxyCases()} {
+	for _, some := range [][]remoteCase{rdpCases(), rdpudpCases(), shellCases(), productCases(), proxyCases(), variantCases()} {
 		all = append(all, some...)
 	}
 	return all

@@ -165,6 +165,7 @@ func (r *tlsReading) datagrams(facts *Facts, side *Side) (records, over bool, ve
 		if !ok {
 			return w.valid, w.encrypted, w.version
 		}
+		r.verified = r.verified || f.kind == helloVerify
 		if f.kind != helloClient && f.kind != helloServer && f.kind != certificates {
 			continue
 		}

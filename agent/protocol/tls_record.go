@@ -4,6 +4,7 @@ package protocol
 const (
 	helloClient  = 1
 	helloServer  = 2
+	helloVerify  = 3 // DTLS, RFC 6347 section 4.3.2
 	certificates = 11
 )
 
@@ -21,6 +22,8 @@ type tlsReading struct {
 	done    bool // nothing more of the handshake will come in the clear
 	hello   clientHello
 	session []byte // of the ServerHello
+
+	verified bool // the server has sent a HelloVerifyRequest
 }
 
 // handshakes walks the handshake messages of one side of a TLS stream.

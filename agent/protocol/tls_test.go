@@ -171,6 +171,10 @@ func TestProductsInTLS(t *testing.T) {
 		{"TeamViewer look-alike", "router1.teamviewer.com.example", "", "tls", "", Confirmed},
 		{"ScreenConnect relay", "instance-abc123-relay.screenconnect.com", "", otherRemote, "ScreenConnect", Confirmed},
 		{"ScreenConnect console", "acme.screenconnect.com", "", "tls", "", Confirmed},
+		{"Tailscale relay", "derp10b.tailscale.com", "", "tailscale", "Tailscale", Confirmed},
+		{"Tailscale's coordination server", "controlplane.tailscale.com", "", "tailscale", "Tailscale", Confirmed},
+		{"Tailscale's console", "login.tailscale.com", "", "tls", "", Confirmed},
+		{"Tailscale look-alike", "derp.tailscale.com", "", "tls", "", Confirmed},
 		{"SoftEther's VPN Azure", "vpn123.vpnazure.net", "", "softether", "SoftEther VPN", Suspected},
 	} {
 		config := &cryptotls.Config{ServerName: c.sni, InsecureSkipVerify: true}
@@ -197,6 +201,15 @@ func TestDTLS(t *testing.T) {
 	whole := func(version, message string) string { return datagram(version, message, 0, len(message)) }
 	psk, normal := body(session, list16(0xa8, 0xa9)), body("\x00", list16(0xc02b, 0xc02f))
 	old := body(session, list16(0x35))
+	one := body(session, list16(0xc030)) + vector16(extensionBytes(23, ""))
+	handshake := func(kind byte, message string) string {
+		head := string([]byte{kind, 0, 0, byte(len(message)), 0, 0, 0, 0, 0, 0, 0, byte(len(message))})
+		return "\x16\xfe\xfd" + strings.Repeat("\x00", 8) + vector16(head+message)
+	}
+	answer := func(session string, suite int) string {
+		return handshake(helloServer, "\xfe\xfd"+strings.Repeat("t", 32)+session+string([]byte{byte(suite >> 8), byte(suite), 0}))
+	}
+	verify := handshake(helloVerify, "\xfe\xfd\x04cook")
 	for _, c := range []struct {
 		name   string
 		pieces []sent
@@ -205,6 +218,11 @@ func TestDTLS(t *testing.T) {
 		{"PSK-NEGOTIATE", []sent{{true, whole("\xfe\xfd", psk)}}, "anyconnect-dtls"},
 		{"ordinary", []sent{{true, whole("\xfe\xfd", normal)}}, "dtls"},
 		{"in fragments, out of order", []sent{{true, datagram("\xfe\xfd", psk, 40, len(psk)-40)}, {true, datagram("\xfe\xfd", psk, 0, 40)}}, "anyconnect-dtls"},
+		{"PSK-NEGOTIATE, answered", []sent{{true, whole("\xfe\xfd", psk)}, {false, answer("\x20"+strings.Repeat("s", 32), 0xa8)}}, "anyconnect-dtls"},
+		{"a resumed session of another client with a pre-shared key", []sent{{true, whole("\xfe\xfd", psk)}, {false, answer(session, 0xa8)}}, "dtls"},
+		{"the same after a cookie", []sent{{true, whole("\xfe\xfd", psk)}, {false, verify}, {true, whole("\xfe\xfd", psk)}, {false, answer("\x20"+strings.Repeat("s", 32), 0xa8)}}, "dtls"},
+		{"AnyConnect's DTLS 1.2 that resumes", []sent{{true, whole("\xfe\xfd", one)}, {false, answer(session, 0xc030)}}, "anyconnect-dtls"},
+		{"another client's DTLS 1.2 that resumes", []sent{{true, whole("\xfe\xfd", body(session, list16(0xc02b, 0xc02c, 0xc02f))+vector16(extensionBytes(23, "")))}, {false, answer(session, 0xc02f)}}, "dtls"},
 		{"Cisco's version", []sent{{true, whole("\x01\x00", old)}}, "anyconnect-dtls"},
 		{"Cisco's version without a preset session", []sent{{true, whole("\x01\x00", normal)}}, "dtls"},
 	} {

@@ -127,8 +127,8 @@ syslog() { s nc -ulk $SERVER 514; s nc -lk $SERVER 601; sleep 0.3; for i in $(se
 bittorrent() {
 	mkdir -p "$WORK/seed" "$WORK/leech"; head -c 3000000 /dev/urandom >"$WORK/seed/data"; chmod -R a+rX "$WORK"
 	s opentracker -i $SERVER -p 6969 -P 6969 -u nobody -d "$WORK"; transmission-create -o "$WORK/t.torrent" -t http://$SERVER:6969/announce "$WORK/seed/data" >>"$WORK/log" 2>&1
-	s aria2c -d "$WORK/seed" -V --seed-ratio=0 --enable-dht --dht-file-path="$WORK/d1" --listen-port=6881 --dht-listen-port=6881 "$WORK/t.torrent"; sleep 3
-	T=12 c aria2c -d "$WORK/leech" --enable-dht --dht-file-path="$WORK/d2" --dht-entry-point=$SERVER:6881 --listen-port=6882 --dht-listen-port=6882 --seed-time=0 --max-download-limit=500K "$WORK/t.torrent"
+	s aria2c --disable-ipv6 -d "$WORK/seed" -V --seed-ratio=0 --enable-dht --dht-file-path="$WORK/d1" --listen-port=6881 --dht-listen-port=6881 "$WORK/t.torrent"; sleep 3
+	T=12 c aria2c --disable-ipv6 -d "$WORK/leech" --enable-dht --dht-file-path="$WORK/d2" --dht-entry-point=$SERVER:6881 --listen-port=6882 --dht-listen-port=6882 --seed-time=0 --max-download-limit=500K "$WORK/t.torrent"
 	HOME=$WORK s transmission-cli -ep -p 51413 -w "$WORK/seed" "$WORK/t.torrent"; sleep 3; rm -rf "$WORK/leech/"*
 	HOME=$WORK/leech T=15 c transmission-cli -ep -p 51820 -w "$WORK/leech" "$WORK/t.torrent"
 }
