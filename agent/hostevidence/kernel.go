@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -103,6 +104,8 @@ func (k *Kernel) Run(ctx context.Context, h sensor.Handler, ready func()) error 
 		return err
 	}
 	k.own = own
+	runtime.LockOSThread() // whose processor time is the cost
+	defer runtime.UnlockOSThread()
 	changed := k.changes(ctx)
 	cost := k.look(h, true)
 	ready()
@@ -152,9 +155,19 @@ func (k *Kernel) changes(ctx context.Context) <-chan struct{} {
 	return changed
 }
 
-// look reads every namespace and reports what changed; it gives its own cost.
+// spent is the processor time of the calling thread.
+func spent() time.Duration {
+	var u unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_THREAD, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// look reads every namespace and reports what changed; it gives its own cost, in
+// processor time.
 func (k *Kernel) look(h sensor.Handler, first bool) time.Duration {
-	begin := time.Now()
+	begin := spent()
 	k.mu.Lock()
 	for _, f := range k.tunnels {
 		f.gone = true
@@ -166,7 +179,7 @@ func (k *Kernel) look(h sensor.Handler, first bool) time.Duration {
 		k.readOthers(h, first)
 	}
 	k.end(h)
-	return time.Since(begin)
+	return spent() - begin
 }
 
 // readOthers reads the namespaces of others. That the agent may not is how it is

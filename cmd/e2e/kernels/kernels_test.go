@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,11 +15,19 @@ import (
 	"sallyport/agent/testenv"
 )
 
-// Environment: kernelsEnv asks for this, which takes long; onlyEnv chooses suites.
+// Environment: kernelsEnv asks for this, which takes long; onlyEnv chooses series
+// ("5.10,7") and piecesEnv test binaries ("bpf,sensor").
 const (
 	kernelsEnv = "SALLYPORT_TEST_KERNELS"
-	onlyEnv    = "SALLYPORT_TEST_SUITES"
+	onlyEnv    = "SALLYPORT_TEST_SERIES"
+	piecesEnv  = "SALLYPORT_TEST_PIECES"
 )
+
+// chosen says whether a list in the environment names something, or is empty.
+func chosen(env, name string) bool {
+	list := os.Getenv(env)
+	return list == "" || slices.Contains(strings.Split(list, ","), name)
+}
 
 // TestKernels runs the kernel tests on the newest kernel of each suite.
 func TestKernels(t *testing.T) {
@@ -31,7 +40,7 @@ func TestKernels(t *testing.T) {
 	shared := build(t)
 	for _, s := range suites {
 		t.Run(s.series, func(t *testing.T) {
-			if only := os.Getenv(onlyEnv); only != "" && !strings.Contains(","+only+",", ","+s.series+",") {
+			if !chosen(onlyEnv, s.series) {
 				t.Skipf("%s does not name it", onlyEnv)
 			}
 			try(t, s, shared)
@@ -76,6 +85,7 @@ func try(t *testing.T, s suite, shared string) {
 	g := &guest{kernel: k, dir: shared}
 	clear(t, shared)
 	fmt.Fprintf(&g.script, "/guest/sallyport doctor --output json > /guest/doctor.json 2> /guest/doctor.err\n")
+	pieces := slices.DeleteFunc(slices.Clone(pieces), func(p piece) bool { return !chosen(piecesEnv, p.name) })
 	for _, p := range pieces {
 		g.runs(p.name, filepath.Join(root(t), p.dir), p.skip)
 	}
