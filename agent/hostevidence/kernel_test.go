@@ -25,8 +25,8 @@ import (
 // tunnel, and none is passed over.
 const guestEnv = "SALLYPORT_TEST_GUEST"
 
-// waitLimit bounds a wait: software emulation on a loaded machine is slow.
-const waitLimit = 2 * time.Minute
+// waitLimit bounds a wait.
+var waitLimit = 2 * testenv.Patience()
 
 // side is one end of a tunnel under test.
 type side struct {

@@ -35,7 +35,7 @@ func TestIdleUDPEnds(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		for deadline := time.Now().Add(2 * patience); ; time.Sleep(50 * time.Millisecond) {
 			closes := h.all(func(r *FlowRecord) bool { return ended(r, port) })
 			if len(closes) == before+1 {
 				r := closes[before]

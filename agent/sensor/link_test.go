@@ -48,7 +48,7 @@ func (r *linkRecorder) count(want func(*Packet) bool) int {
 
 func (r *linkRecorder) await(t *testing.T, what string, n int, want func(*Packet) bool) {
 	t.Helper()
-	for limit := time.Now().Add(30 * time.Second); time.Now().Before(limit); time.Sleep(20 * time.Millisecond) {
+	for limit := time.Now().Add(patience); time.Now().Before(limit); time.Sleep(20 * time.Millisecond) {
 		if r.count(want) >= n {
 			return
 		}
@@ -72,7 +72,7 @@ func startLink(t *testing.T, ns testenv.Netns, cfg LinkConfig) (*Link, *linkReco
 			if err != nil {
 				t.Errorf("run: %v", err)
 			}
-		case <-time.After(30 * time.Second):
+		case <-time.After(patience):
 			t.Error("the sensor does not stop")
 		}
 	})
@@ -81,7 +81,7 @@ func startLink(t *testing.T, ns testenv.Netns, cfg LinkConfig) (*Link, *linkReco
 	case err := <-ended:
 		ended <- nil
 		t.Fatalf("run: %v", err)
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the sensor does not start")
 	}
 	return l, r
@@ -276,7 +276,7 @@ func TestLinkInterfaceGoes(t *testing.T) {
 	awaitHook(t, l, false)
 	server.Run(t, "ip", "link", "set", "v0", "up")
 	awaitHook(t, l, true)
-	for limit := time.Now().Add(30 * time.Second); r.count(is(50, false)) == 0; time.Sleep(50 * time.Millisecond) {
+	for limit := time.Now().Add(patience); r.count(is(50, false)) == 0; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(limit) {
 			t.Fatal("nothing is seen after the interface came back")
 		}
@@ -286,7 +286,7 @@ func TestLinkInterfaceGoes(t *testing.T) {
 
 func awaitHook(t *testing.T, l *Link, attached bool) {
 	t.Helper()
-	for limit := time.Now().Add(30 * time.Second); l.Hooks()[0].Attached != attached; time.Sleep(20 * time.Millisecond) {
+	for limit := time.Now().Add(patience); l.Hooks()[0].Attached != attached; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(limit) {
 			t.Fatalf("attached is not %v: %+v", attached, l.Hooks())
 		}

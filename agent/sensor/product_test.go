@@ -26,7 +26,7 @@ func TestProductOfAFile(t *testing.T) {
 			if v.product != want {
 				t.Errorf("%s: %q, want %q", path, v.product, want)
 			}
-		case <-time.After(30 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("%s: the look blocks", path)
 		}
 	}

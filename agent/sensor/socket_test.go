@@ -18,7 +18,7 @@ import (
 )
 
 // patience is how long a test waits for what must come.
-const patience = 30 * time.Second
+var patience = testenv.Patience()
 
 // seen collects what a sensor tells.
 type seen struct {

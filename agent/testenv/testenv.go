@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,6 +20,17 @@ import (
 // requireEnv lists what must not be skipped: "kernel", "peers", separated by
 // commas. CI sets both.
 const requireEnv = "SALLYPORT_TEST_REQUIRE"
+
+// patienceEnv lengthens what tests wait for, where a kernel runs in software.
+const patienceEnv = "SALLYPORT_TEST_PATIENCE"
+
+// Patience is how long a test waits for something that must happen.
+func Patience() time.Duration {
+	if d, err := time.ParseDuration(os.Getenv(patienceEnv)); err == nil {
+		return d
+	}
+	return 30 * time.Second
+}
 
 const lockFile = "/run/lock/sallyport-test.lock"
 

@@ -13,11 +13,11 @@ import (
 
 // bootLimit bounds one kernel's whole run: software emulation is slow, and this
 // machine may be loaded.
-const bootLimit = 25 * time.Minute
+const bootLimit = 80 * time.Minute
 
 // guestInit runs over this machine's files, as the first process of the guest.
 const guestInit = `export PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
-export SALLYPORT_TEST_REQUIRE=%[1]s SALLYPORT_TEST_GUEST=1
+export SALLYPORT_TEST_REQUIRE=%[1]s SALLYPORT_TEST_GUEST=1 SALLYPORT_TEST_PATIENCE=5m
 mkdir -p /dev/pts /dev/shm /dev/net
 mount -t devpts devpts /dev/pts; mount -t tmpfs shm /dev/shm; mount -t tmpfs run /run; mount -t tmpfs -o size=1g tmp /tmp
 mount -t cgroup2 cgroup /sys/fs/cgroup; mount -t bpf bpf /sys/fs/bpf; mount -t tracefs tracefs /sys/kernel/tracing
@@ -43,7 +43,7 @@ type guest struct {
 // runs has the guest run a test binary of dir/name in the folder that go test
 // would run it in.
 func (g *guest) runs(name, folder, skip string) {
-	fmt.Fprintf(&g.script, "echo \"running %[1]s\"; (cd %[2]s && /guest/%[1]s.test -test.v -test.timeout 15m -test.skip '%[3]s') > /guest/%[1]s.out 2>&1; echo $? > /guest/%[1]s.rc\n",
+	fmt.Fprintf(&g.script, "echo \"running %[1]s\"; (cd %[2]s && /guest/%[1]s.test -test.v -test.timeout 60m -test.skip '%[3]s') > /guest/%[1]s.out 2>&1; echo $? > /guest/%[1]s.rc\n",
 		name, folder, skip)
 }
 
