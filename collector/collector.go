@@ -26,6 +26,7 @@ import (
 	"sallyport/collector/ingest"
 	"sallyport/collector/packs"
 	"sallyport/collector/record"
+	"sallyport/collector/reports"
 	"sallyport/collector/store"
 	"sallyport/collector/stream"
 	"sallyport/collector/triage"
@@ -46,6 +47,7 @@ type Collector struct {
 	fleet     *fleet.Fleet
 	watcher   *fleet.Watcher
 	record    *record.Log
+	reports   *reports.Desk
 	triage    *triage.Desk
 	api       *api.API
 	packs     *packs.Packs
@@ -110,6 +112,9 @@ func (c *Collector) open(ctx context.Context) error {
 	if c.store, err = store.Open(ctx, c.cfg.Store, c.cfg.State); err != nil {
 		return err
 	}
+	if err := c.store.EndLeases(ctx); err != nil {
+		return err
+	}
 	if c.identity, err = identity.New(c.cfg.Identity, c.cfg.State, c.store, c.logger); err != nil {
 		return err
 	}
@@ -125,6 +130,7 @@ func (c *Collector) open(ctx context.Context) error {
 	c.packs = packs.New(c.cfg.Packs, c.cfg.State, c.logger)
 	c.packs.Directory = c.fleet.Directory
 	c.feeds = feeds.New(c.cfg.Feeds, c.cfg.State, c.packs, c.logger)
+	c.reports = reports.New(c.cfg.Reports, c.store, c.cfg.State, c.version, c.logger)
 	c.triage = triage.New(c.store)
 	c.accounts = account.New(c.cfg.Account, c.store)
 	c.ingest = ingest.New(c.cfg.Ingest, c.identity, c.stream, c.fleet, c.logger)
@@ -146,6 +152,7 @@ func (c *Collector) work(ctx context.Context, group *errgroup.Group) {
 	group.Go(func() error { return c.watcher.Run(ctx) })
 	group.Go(func() error { return c.exporters.Run(ctx) })
 	group.Go(func() error { return c.feeds.Run(ctx) })
+	group.Go(func() error { return c.reports.Run(ctx) })
 	group.Go(func() error { return c.retain(ctx) })
 }
 

@@ -32,8 +32,15 @@ func (r *Runner) Missed(ctx context.Context, m stream.Missed) error {
 	return nil
 }
 
+// leaseMargin is what a batch that is sent again may take beside its attempt.
+const leaseMargin = 30 * time.Second
+
 // resend sends again what a person asked for, and what the stream no longer has.
+// Of several collectors one does it at a time, so that nothing goes out from each.
 func (r *Runner) resend(ctx context.Context, e *running) error {
+	// An attempt waits for the stream's, which takes as long.
+	lease := r.store.Lease("resend-"+e.cfg.Name, 2*e.cfg.Timeout+leaseMargin)
+	defer lease.Release(context.WithoutCancel(ctx)) // an error: it is over by itself soon
 	tick := time.NewTicker(resendInterval)
 	defer tick.Stop()
 	for {
@@ -43,13 +50,21 @@ func (r *Runner) resend(ctx context.Context, e *running) error {
 		case <-tick.C:
 		}
 		for more := true; more; {
-			n, err := r.resendBatch(ctx, e)
+			n, err := r.resendHeld(ctx, e, lease)
 			if err != nil && ctx.Err() == nil {
 				e.logger.Warn("parked findings not sent again", "error", err)
 			}
 			more = err == nil && n == e.cfg.Batch
 		}
 	}
+}
+
+// resendHeld sends a batch, if the lease is ours.
+func (r *Runner) resendHeld(ctx context.Context, e *running, lease *store.Lease) (int, error) {
+	if ours, err := lease.Hold(ctx); err != nil || !ours {
+		return 0, err
+	}
+	return r.resendBatch(ctx, e)
 }
 
 // resendBatch makes one attempt, and says how many were to be sent.

@@ -19,6 +19,7 @@ type dialect struct {
 	name     string
 	numbered bool   // parameters are $1, $2
 	lock     string // ends a SELECT whose row is then changed
+	now      string // microseconds since 1970, by the database's clock
 
 	wordsValue string // makes the value of the column words of a text; empty: a table apart
 	addWords   string // gives a finding its words; its parameters are text and key
@@ -28,6 +29,7 @@ type dialect struct {
 
 var sqlite = dialect{
 	name:     "sqlite",
+	now:      "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
 	addWords: "INSERT INTO findings_words (words, rowid) VALUES (?, ?)",
 	has:      "EXISTS (SELECT 1 FROM findings_words WHERE findings_words MATCH ? AND rowid = f.key)",
 	one:      "SELECT 1 FROM findings_words WHERE findings_words MATCH ? LIMIT 1",
@@ -37,6 +39,7 @@ var postgres = dialect{
 	name:       "postgres",
 	numbered:   true,
 	lock:       " FOR UPDATE",
+	now:        "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
 	wordsValue: "array_to_tsvector(string_to_array(?, ' '))",
 	addWords:   "UPDATE findings SET words = array_to_tsvector(string_to_array(?, ' ')) WHERE key = ?",
 	has:        "f.words @@ CAST(CAST(? AS text) AS tsquery)",

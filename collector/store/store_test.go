@@ -41,6 +41,8 @@ func TestStore(t *testing.T) {
 		{"parked", testParked},
 		{"heartbeats", testHeartbeats},
 		{"two writers", testTwoWriters},
+		{"leases", testLeases},
+		{"shared files", testSharedFiles},
 	}
 	databases := map[string]func(*testing.T) Config{
 		"sqlite":   func(*testing.T) Config { return DefaultConfig() },
@@ -73,7 +75,7 @@ func TestStore(t *testing.T) {
 // empty clears PostgreSQL, which the tests share.
 func empty(t *testing.T, s *Store) {
 	t.Helper()
-	_, err := s.write.Exec(`TRUNCATE findings, finding_entities, evidence, revisions, sequences, agents, tokens, certificates, users, sessions, api_tokens, parked, access_log`)
+	_, err := s.write.Exec(`TRUNCATE findings, finding_entities, evidence, revisions, sequences, agents, tokens, certificates, users, sessions, api_tokens, parked, access_log, leases, shared_files`)
 	if err != nil {
 		t.Fatal(err)
 	}
