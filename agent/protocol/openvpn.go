@@ -65,7 +65,8 @@ type openvpnSide struct {
 	remotes  [openvpnRead]uint64
 	n        int
 	reset    byte // opcode of its first hard reset
-	lasting  bool // two packets or more, the last of the first's session
+	times    [openvpnRead]uint32
+	lasting  bool // two packets or more, the last of the first's session and counter
 	tls      bool // one of them carries a TLS record
 }
 
@@ -88,8 +89,8 @@ func readOpenVPN(s *Side, tcp bool, w openvpnWrap) (o openvpnSide, ok bool) {
 		if !fits {
 			return o, false
 		}
-		o.lasting = o.n > 0 && m.session == o.sessions[0]
-		o.sessions[o.n], o.remotes[o.n] = m.session, m.remote
+		o.lasting = o.n > 0 && m.session == o.sessions[0] && m.time-o.times[0]+openvpnApart <= 2*openvpnApart
+		o.sessions[o.n], o.remotes[o.n], o.times[o.n] = m.session, m.remote, m.time
 		o.n++
 		o.tls = o.tls || m.tls
 		if o.reset == 0 && openvpnReset(m.opcode) {

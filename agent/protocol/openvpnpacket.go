@@ -28,6 +28,7 @@ const (
 	openvpnIDLimit  = 1 << 16   // a control channel sends a few hundred packets an hour
 	openvpnEarlyNeg = 0x0f00    // upper half of a packet id that offers early negotiation (EARLY_NEG_START)
 	openvpnEarlyDev = 0x0a01    // the same in development versions of 2.6 (measured)
+	openvpnApart    = 3600      // seconds between two packets' times: a server's first answer has a counter of its own
 	openvpnOldest   = 978307200 // 2001-01-01, before the first release: no packet's time is earlier
 	openvpnLargest  = 2048      // control packets stay below the link MTU, also over TCP
 
@@ -49,6 +50,7 @@ type openvpnMessage struct {
 	opcode          byte
 	session, remote uint64 // remote: the other side's session id, sent with ACKs
 	tls             bool   // its payload starts with a TLS record
+	time            uint32 // with tls-auth and tls-crypt: when its sender's counter began
 }
 
 // openvpnOpcode is the opcode of a packet's first byte, 0 when it is none: hard
@@ -98,6 +100,7 @@ func (w openvpnWrap) read(b []byte, length int) (m openvpnMessage, ok bool) {
 		if len(b) < at+openvpnReplay || !dense(b[openvpnSession:at]) || !openvpnReplayID(b[at:]) {
 			return m, false
 		}
+		m.time = binary.BigEndian.Uint32(b[at+4:])
 		at += openvpnReplay
 	}
 	return m, readOpenVPNACKs(&m, b, at, length)
@@ -157,6 +160,7 @@ func readOpenVPNCrypt(m *openvpnMessage, b []byte, length int) bool {
 		!dense(b[openvpnSession+openvpnReplay:openvpnSession+openvpnReplay+openvpnCryptTag]) {
 		return false
 	}
+	m.time = binary.BigEndian.Uint32(b[openvpnSession+4:])
 	switch m.opcode {
 	case openvpnClientV1, openvpnServerV1:
 		return false // key method 1 is older than tls-crypt

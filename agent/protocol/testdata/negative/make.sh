@@ -26,7 +26,7 @@ ip netns add $C; ip netns add $S
 ip link add v0 netns $C type veth peer name v0 netns $S
 for pair in "$C $CLIENT" "$S $SERVER"; do
 	set -- $pair "$@"; ns=$1 addr=$2; shift 2
-	ip -n "$ns" link set lo up; ip -n "$ns" addr add "$addr/24" dev v0; ip -n "$ns" link set v0 up
+	ip -n "$ns" link set lo up; ip -n "$ns" addr add "$addr/24" dev v0; ip -n "$ns" link set v0 up; ip -n "$ns" route add 224.0.0.0/4 dev v0
 	ip netns exec "$ns" sysctl -qw net.ipv6.conf.all.disable_ipv6=1
 done
 
@@ -124,13 +124,15 @@ databases() {
 }
 ntp() { s chronyd -x -d -n -f /dev/stdin <<<$'local stratum 3\nallow all\nport 123\ncmdport 0\npidfile '"$WORK/chrony.pid"; sleep 1; for _ in 1 2 3 4; do c ntpdig $SERVER; c ntpdate -q $SERVER; done; T=6 c chronyd -x -d -n -Q -t 4 "server $SERVER iburst"; }
 syslog() { s nc -ulk $SERVER 514; s nc -lk $SERVER 601; sleep 0.3; for i in $(seq 5); do c logger -n $SERVER -d --rfc3164 "message $i"; c logger -n $SERVER -d --rfc5424 "message $i"; c logger -n $SERVER -T -P 601 --octet-count "m $i"; done; }
-bittorrent() {
-	mkdir -p "$WORK/seed" "$WORK/leech"; head -c 3000000 /dev/urandom >"$WORK/seed/data"; chmod -R a+rX "$WORK"
-	s opentracker -i $SERVER -p 6969 -P 6969 -u nobody -d "$WORK"; transmission-create -o "$WORK/t.torrent" -t http://$SERVER:6969/announce "$WORK/seed/data" >>"$WORK/log" 2>&1
-	s aria2c --disable-ipv6 -d "$WORK/seed" -V --seed-ratio=0 --enable-dht --dht-file-path="$WORK/d1" --listen-port=6881 --dht-listen-port=6881 "$WORK/t.torrent"; sleep 3
-	T=12 c aria2c --disable-ipv6 -d "$WORK/leech" --enable-dht --dht-file-path="$WORK/d2" --dht-entry-point=$SERVER:6881 --listen-port=6882 --dht-listen-port=6882 --seed-time=0 --max-download-limit=500K "$WORK/t.torrent"
-	HOME=$WORK s transmission-cli -ep -p 51413 -w "$WORK/seed" "$WORK/t.torrent"; sleep 3; rm -rf "$WORK/leech/"*
-	HOME=$WORK/leech T=15 c transmission-cli -ep -p 51820 -w "$WORK/leech" "$WORK/t.torrent"
+bittorrent() { # peers find each other by multicast and over DHT
+	local aria="aria2c --disable-ipv6 --bt-enable-lpd --bt-lpd-interface=v0 --enable-dht --bt-min-crypto-level=${CRYPTO:-plain}"
+	mkdir -p "$WORK/seed" "$WORK/leech" "$WORK/t1" "$WORK/t2"; head -c 3000000 /dev/urandom >"$WORK/seed/data"; chmod -R a+rX "$WORK"
+	transmission-create -o "$WORK/t.torrent" "$WORK/seed/data" >>"$WORK/log" 2>&1
+	s $aria -d "$WORK/seed" -V --seed-ratio=0 --dht-file-path="$WORK/d1" --listen-port=6881 --dht-listen-port=6881 "$WORK/t.torrent"; sleep 2
+	T=15 c $aria -d "$WORK/leech" --dht-file-path="$WORK/d2" --dht-entry-point=$SERVER:6881 --listen-port=6882 --dht-listen-port=6882 --seed-time=0 --max-download-limit=500K "$WORK/t.torrent"; down
+	for t in t1 t2; do echo '{"lpd-enabled":true,"utp-enabled":true,"dht-enabled":true,"encryption":2}' >"$WORK/$t/settings.json"; done; rm -rf "$WORK/leech/"*
+	s transmission-cli -g "$WORK/t1" -er -p 51413 -w "$WORK/seed" "$WORK/t.torrent"; sleep 3
+	T=25 c transmission-cli -g "$WORK/t2" -er -p 51820 -w "$WORK/leech" "$WORK/t.torrent"
 }
 web() {
 	key web; printf 'pid %s/nginx.pid;events{}http{access_log off;server{listen 80;listen 443 ssl http2;ssl_certificate %s/web.crt;ssl_certificate_key %s/web.key;location /{return 200 "hello\\n";}}}' "$WORK" "$WORK" "$WORK" >"$WORK/nginx.conf"

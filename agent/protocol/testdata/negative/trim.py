@@ -1,14 +1,14 @@
 #!/usr/bin/python3
 """Makes of a capture of make.sh one small enough to keep.
 
-    trim.py IN.pcap OUT.pcap.gz
+    trim.py IN.pcap OUT.pcap.gz [FLOWS]
 
-Of every flow the first 14 packets stay, and of every service and kind of answer
-the first 6 flows. Ethernet and IPv4 only.
+Of every flow the first 12 packets stay, and of every service and kind of answer
+the first FLOWS (5). Ethernet and IPv4 only.
 """
 import collections, gzip, struct, sys
 
-PACKETS, FLOWS = 14, 6
+PACKETS, FLOWS = 12, int((sys.argv + ["5"])[3])
 
 def flow(frame):
     if frame[12:14] != b"\x08\x00":
