@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 // company writes an entity; owners are "id share".
@@ -41,10 +42,38 @@ func TestOwnership(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			set := compileTest(t, tt.files...)
-			if got := strings.Join(set.owned["x"].chain, "; "); got != tt.want {
+			if got := strings.Join(chainOf(set, "x", testNow), "; "); got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+func chainOf(s *Set, id string, at time.Time) []string {
+	by, _ := s.owned.asOf(id, at)
+	return by.chain
+}
+
+// TestOwnershipFollowsTheFlowsTime: a designation that will be lifted is in force
+// until then, and one that has been was before.
+func TestOwnershipFollowsTheFlowsTime(t *testing.T) {
+	lifted := strings.Replace(company("a", true), `designated: "2025"`, `designated: "2025", lifted: "2026-06-15"`, 1)
+	set := compileTest(t, lifted, company("m", false, "a 60"), company("x", false, "m 50"))
+	for day, want := range map[string]bool{"2026-06-14": true, "2026-06-15": false, "2027-01-01": false} {
+		if got := len(chainOf(set, "x", Date(day).Start())) > 0; got != want {
+			t.Errorf("on %s blocked by ownership: %t, want %t", day, got, want)
+		}
+	}
+	// Many owners of many owners are asked about once each.
+	files := []string{company("top", true)}
+	below := "top"
+	for i := range 40 {
+		l, r, next := fmt.Sprintf("l%d", i), fmt.Sprintf("r%d", i), fmt.Sprintf("n%d", i)
+		files = append(files, company(l, false, below+" 50"), company(r, false, below+" 50"), company(next, false, l+" 50", r+" 50"))
+		below = next
+	}
+	if chain := chainOf(compileTest(t, files...), below, testNow); len(chain) != 160 {
+		t.Errorf("a chain of %d links, want each of 160 once", len(chain))
 	}
 }
 

@@ -28,7 +28,7 @@ func (s *Set) match(field, seen, value string, number uint32, flow time.Time) Ma
 	for _, d := range entity.Designations {
 		m.Designations = append(m.Designations, d.ref())
 	}
-	if by, ok := s.owned[entity.ID]; ok {
+	if by, ok := s.owned.asOf(entity.ID, flow); ok {
 		m.Ownership = by.chain
 		for _, d := range by.designations {
 			m.Designations = append(m.Designations, d.ref())

@@ -28,7 +28,7 @@ func (p Pack) String() string {
 type Set struct {
 	packs    []Pack
 	entities []Entity // without their indicators
-	owned    map[string]blockedBy
+	owned    ownership
 	shared   []shared
 	records  []record
 	leftOut  []LeftOut

@@ -37,6 +37,7 @@ type packBuild struct {
 	output, name, note string
 	version, rollback  uint64
 	days               int
+	shrinks            bool
 	detections         string
 	allow, approved    string
 	asn                string
@@ -51,7 +52,9 @@ func newPackBuild(env environment) *cobra.Command {
 		Short: "Build a pack of entity files and folders, or of what ships",
 		Long: `Build a pack of the entity files and folders given, or of the entities and
 detections that ship when none is. Without --key the pack is unsigned: sign it
-where the key is kept.`,
+where the key is kept. The same content always makes the same pack.`,
+		Example: `  sallyport rules pack build -o new.pack --version 12 --asn-db GeoLite2-ASN.mmdb
+  sallyport rules pack build -o site.pack --name local --version 3 --key local.key --chain local.chain my-entities/`,
 		RunE: func(_ *cobra.Command, paths []string) error {
 			return b.run(env.stdout, paths, time.Now())
 		},
@@ -62,6 +65,7 @@ where the key is kept.`,
 	f.Uint64Var(&b.version, "version", 0, "version, above that of every pack of this name before")
 	f.Uint64Var(&b.rollback, "rollback-of", 0, "the older `VERSION` whose content this is")
 	f.IntVar(&b.days, "days", 90, "days until the pack counts as stale")
+	f.BoolVar(&b.shrinks, "shrinks", false, "say under the signature that agents shall take the pack though it leaves less than half of their indicators")
 	f.StringVar(&b.note, "note", "", "what is new, for people")
 	f.StringVar(&b.detections, "detections", "", "`FOLDER` of Sigma rules")
 	f.StringVar(&b.allow, "allow", "", "`FILE` of an allow-list for the pack")
@@ -75,7 +79,7 @@ where the key is kept.`,
 
 func (b *packBuild) run(w io.Writer, paths []string, now time.Time) error {
 	c := pack.Contents{
-		Name: b.name, Version: b.version, RollbackOf: b.rollback, Note: b.note,
+		Name: b.name, Version: b.version, RollbackOf: b.rollback, Shrinks: b.shrinks, Note: b.note,
 		Created: now, Expires: now.AddDate(0, 0, b.days), Detections: map[string][]byte{},
 	}
 	var err error

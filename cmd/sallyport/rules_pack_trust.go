@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sallyport/rules/feed"
 	"sallyport/rules/pack"
 )
 
@@ -84,42 +85,94 @@ func describePack(w io.Writer, p *pack.Pack) error {
 	return nil
 }
 
+// packImport are the flags of rules pack import.
+type packImport struct {
+	trust  packTrust
+	folder string
+	force  bool
+}
+
 func newPackImport(env environment) *cobra.Command {
-	var t packTrust
-	var folder string
+	i := packImport{}
 	cmd := &cobra.Command{
 		Use:   "import FILE --root FILE --seen FILE --to FOLDER",
 		Short: "Verify a pack that came on a medium and put it where packs are kept",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			source, err := os.Open(args[0])
-			if err != nil {
-				return fmt.Errorf("import pack: %w", err)
-			}
-			defer source.Close()
-			// Verified is the copy: the medium may change under the reader.
-			copied := filepath.Join(folder, ".import.pack")
-			if err := writeWhole(copied, func(w io.Writer) error { _, err := io.Copy(w, source); return err }); err != nil {
-				return err
-			}
-			defer os.Remove(copied) // a no-op once renamed
-			p, seen, err := t.open(copied)
-			if err != nil {
-				return err
-			}
-			if err := os.Rename(copied, filepath.Join(folder, filepath.Base(p.Manifest.Name)+".pack")); err != nil {
-				return fmt.Errorf("import pack: %w", err)
-			}
-			if err := pack.WriteSeen(t.seen, seen.Accept(p)); err != nil {
-				return err
-			}
-			return describePack(env.stdout, p)
-		},
+		Long: `Verify a pack that came on a medium, and put it where packs are kept. One that
+holds less than half of the indicators of the one it replaces is refused, unless
+its signer said that this is right or --force does.`,
+		Example: `  sallyport rules pack import signed.pack --root root.pub --seen /etc/sallyport/imported.json --to /etc/sallyport/packs
+  sallyport reload`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error { return i.run(env, args[0]) },
 	}
-	t.flags(cmd)
-	cmd.Flags().StringVar(&folder, "to", "", "`FOLDER` to put the pack in")
+	i.trust.flags(cmd)
+	cmd.Flags().StringVar(&i.folder, "to", "", "`FOLDER` to put the pack in")
+	cmd.Flags().BoolVar(&i.force, "force", false, "take a pack of less than half of the indicators of the one it replaces")
 	required(cmd, "root", "seen", "to")
 	return cmd
+}
+
+func (i *packImport) run(env environment, from string) error {
+	source, err := os.Open(from)
+	if err != nil {
+		return fmt.Errorf("import pack: %w", err)
+	}
+	defer source.Close()
+	// Verified is the copy: the medium may change under the reader.
+	copied := filepath.Join(i.folder, ".import.pack")
+	if err := writeWhole(copied, func(w io.Writer) error { _, err := io.Copy(w, source); return err }); err != nil {
+		return err
+	}
+	defer os.Remove(copied) // a no-op once renamed
+	p, seen, err := i.trust.open(copied)
+	if err != nil {
+		return err
+	}
+	to := filepath.Join(i.folder, filepath.Base(p.Manifest.Name)+".pack")
+	if err := i.checkSize(env, to, p); err != nil {
+		return err
+	}
+	if err := os.Rename(copied, to); err != nil {
+		return fmt.Errorf("import pack: %w", err)
+	}
+	if err := pack.WriteSeen(i.trust.seen, seen.Accept(p)); err != nil {
+		return err
+	}
+	return describePack(env.stdout, p)
+}
+
+// checkSize compares with the pack that lies there, and says what is forced.
+func (i *packImport) checkSize(env environment, to string, p *pack.Pack) error {
+	before, after := 0, 0
+	if _, err := os.Stat(to); err == nil {
+		old, err := pack.OpenUnverified(to)
+		if err != nil {
+			return fmt.Errorf("read the pack it replaces: %w; remove it if it is damaged", err)
+		}
+		if before, err = indicatorsOf(old); err != nil {
+			return err
+		}
+	}
+	after, err := indicatorsOf(p)
+	if err != nil {
+		return err
+	}
+	if before == 0 { // it replaces nothing, or one of detections and policies alone
+		return nil
+	}
+	err = feed.CheckSize(before, after, p.Manifest.Shrinks)
+	if err != nil && i.force {
+		_, err = fmt.Fprintf(env.stderr, "sallyport: forced: %d indicators take the place of %d\n", after, before)
+	}
+	return err
+}
+
+func indicatorsOf(p *pack.Pack) (n int, err error) {
+	entities, err := p.Entities()
+	for i := range entities {
+		n += len(entities[i].Indicators)
+	}
+	return n, err
 }
 
 func newPackKey(env environment) *cobra.Command {

@@ -3,11 +3,13 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"sallyport/rules"
+	"sallyport/rules/pack"
 )
 
 func newRulesShow(env environment) *cobra.Command {
@@ -15,26 +17,59 @@ func newRulesShow(env environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show ENTITY",
 		Short: "Show all that is known of an entity, and on whose word",
-		Long: `Show an entity, given by its id, name or another name: designations, names,
+		Long: `Show an entity, given by its id, name, another name or an actor tied to it: designations, names,
 actors, owners, and every indicator with its sources.
 
 Exit status: 0 shown, 1 no such entity, 2 error.`,
+		Example: `  sallyport rules show "Integrity Technology Group"
+  sallyport rules show flax-typhoon --pack vendor.pack --pack imported.yaml`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			entities, err := loadEntities(packs)
+			entities, err := entitiesAt(packs)
 			if err != nil {
 				return err
 			}
-			e := findEntity(entities, args[0])
-			if e == nil {
+			found := findEntities(entities, args[0])
+			if len(found) == 0 {
 				fmt.Fprintf(env.stderr, "sallyport: no entity is called %q\n", args[0])
 				return exitError{1}
 			}
-			return showEntity(env.stdout, e)
+			for _, e := range found {
+				if err := showEntity(env.stdout, e); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 	}
-	cmd.Flags().StringArrayVar(&packs, "pack", nil, "`PATH` of an entity file or a folder of them, instead of those that ship (repeatable)")
+	cmd.Flags().StringArrayVar(&packs, "pack", nil, "`PATH` of a pack, an entity file, an imported feed or a folder of them, instead of those that ship (repeatable)")
 	return cmd
+}
+
+// entitiesAt reads what is at the paths: packs, whose signatures are not asked for
+// here, and entity files; or what ships.
+func entitiesAt(paths []string) ([]rules.Entity, error) {
+	if len(paths) == 0 {
+		return rules.Shipped()
+	}
+	var out []rules.Entity
+	for _, path := range paths {
+		var more []rules.Entity
+		var err error
+		if isPack(path) {
+			var p *pack.Pack
+			if p, err = pack.OpenUnverified(path); err == nil {
+				more, err = p.Entities()
+			}
+		} else {
+			more, err = rules.Load(path)
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, more...)
+	}
+	return out, nil
 }
 
 func loadEntities(paths []string) ([]rules.Entity, error) {
@@ -44,19 +79,19 @@ func loadEntities(paths []string) ([]rules.Entity, error) {
 	return rules.Load(paths...)
 }
 
-func findEntity(entities []rules.Entity, name string) *rules.Entity {
+// findEntities gives every entity of this id or name: several packs may speak of
+// one.
+func findEntities(entities []rules.Entity, name string) []*rules.Entity {
+	var out []*rules.Entity
 	for i := range entities {
 		e := &entities[i]
-		if e.ID == name || strings.EqualFold(e.Name, name) {
-			return e
-		}
-		for _, a := range e.Aliases {
-			if strings.EqualFold(a.Name, name) {
-				return e
-			}
+		called := e.ID == name || strings.EqualFold(e.Name, name) || slices.ContainsFunc(e.Aliases, func(a rules.Alias) bool { return strings.EqualFold(a.Name, name) }) ||
+			slices.ContainsFunc(e.Actors, func(a rules.Actor) bool { return strings.EqualFold(a.Name, name) })
+		if called {
+			out = append(out, e)
 		}
 	}
-	return nil
+	return out
 }
 
 func showEntity(w io.Writer, e *rules.Entity) error {

@@ -35,6 +35,7 @@ type Outcome struct {
 	Group      string      `json:"group,omitempty"`
 	Version    uint64      `json:"version,omitempty"` // of the pack
 	Built      time.Time   `json:"built,omitzero"`
+	Shrunk     bool        `json:"shrunk,omitempty"` // the set in force was forced, and its packs say so
 }
 
 // folder keeps the outcomes and sets.

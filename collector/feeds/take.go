@@ -35,7 +35,7 @@ func (r *Runner) try(ctx context.Context, s Source, o *Outcome, force bool) erro
 		if time.Since(o.Built) < r.cfg.Life/2 {
 			return nil
 		}
-		return r.enforce(s, o, before)
+		return r.enforce(s, o, before, o.Shrunk)
 	}
 	o.Report = result.Report
 	size := feed.Count(result.Entities)
@@ -46,7 +46,7 @@ func (r *Runner) try(ctx context.Context, s Source, o *Outcome, force bool) erro
 	if s.Kind == "ofac" {
 		after = append(after, feed.Lifted(before, after, rules.Date(o.Tried.Format(time.DateOnly)))...)
 	}
-	if err := r.enforce(s, o, after); err != nil {
+	if err := r.enforce(s, o, after, force); err != nil {
 		return err
 	}
 	if err := r.dir.keepSet(s.Name, after, o.Tried); err != nil {
@@ -110,8 +110,9 @@ func withdraw(entities []rules.Entity, gone []feed.Withdrawal) []rules.Entity {
 }
 
 // enforce builds the source's pack with the set given and those of the sources
-// that share it, and offers it.
-func (r *Runner) enforce(s Source, o *Outcome, set []rules.Entity) error {
+// that share it, and offers it. shrunk says for its agents that an operator took
+// a much smaller set.
+func (r *Runner) enforce(s Source, o *Outcome, set []rules.Entity, shrunk bool) error {
 	r.building.Lock()
 	defer r.building.Unlock()
 	all := set
@@ -135,14 +136,14 @@ func (r *Runner) enforce(s Source, o *Outcome, set []rules.Entity) error {
 	}
 	now := time.Now().UTC()
 	c := pack.Contents{
-		Name: s.Pack, Version: version, Created: now, Expires: now.Add(r.cfg.Life), Entities: joined(all),
+		Name: s.Pack, Version: version, Created: now, Expires: now.Add(r.cfg.Life), Entities: joined(all), Shrinks: shrunk,
 		Note: "built of feeds; the newest is " + s.Name,
 	}
 	var held packs.Held
 	if held, err = r.offer.Add(s.Group, func(w io.Writer) error { return pack.Build(w, c, signer) }); err != nil {
 		return err
 	}
-	o.Pack, o.Group, o.Version, o.Built = held.Name, held.Group, held.Version, now
+	o.Pack, o.Group, o.Version, o.Built, o.Shrunk = held.Name, held.Group, held.Version, now, shrunk
 	return nil
 }
 

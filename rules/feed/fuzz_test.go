@@ -2,9 +2,14 @@ package feed
 
 import (
 	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"sallyport/rules"
 )
@@ -73,6 +78,60 @@ func FuzzPattern(f *testing.F) {
 				t.Fatal("an option that asks for nothing")
 			}
 			_, _ = o.values()
+		}
+	})
+}
+
+// FuzzMISPFeed reads hostile manifests beside an event.
+func FuzzMISPFeed(f *testing.F) {
+	const uuid = "11111111-2222-3333-4444-555555555555"
+	f.Add(`{"`+uuid+`": {"timestamp": "1700000000"}, "x": {"timestamp": 1}, "`+uuid+`": {"timestamp": "99999999999999999999"}}`, mispSample)
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, manifest, event string) {
+		for name, text := range map[string]string{"manifest.json": manifest, uuid + ".json": event} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		res, err := Import(context.Background(), Request{
+			Kind: "misp", From: filepath.Join(dir, "manifest.json"), Now: testNow, Limits: Limits{Bytes: 1 << 20, Rows: 1000, Objects: 10},
+			Entity: rules.Entity{ID: "t", Name: "T", Kind: rules.KindOrganisation},
+		})
+		if err == nil && res.State.Since > testNow().Add(skew).Unix() {
+			t.Fatalf("the position %d is in the future", res.State.Since)
+		}
+	})
+}
+
+// FuzzTAXII reads hostile pages from a server.
+func FuzzTAXII(f *testing.F) {
+	f.Add(`{"more": true, "next": "2", "objects": []}`, "2024-01-01T00:00:00Z")
+	f.Add(stixBundle, "9999-01-01T00:00:00Z")
+	var page, last string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", taxiiMedia)
+		w.Header()["X-Taxii-Date-Added-Last"] = []string{strings.Map(func(r rune) rune {
+			if r < ' ' || r > '~' {
+				return -1
+			}
+			return r
+		}, last)}
+		_, _ = io.WriteString(w, page)
+	}))
+	f.Cleanup(server.Close)
+	client := DefaultClientConfig()
+	client.Insecure = true
+	f.Fuzz(func(t *testing.T, body, added string) {
+		page, last = body, added
+		res, err := Import(context.Background(), Request{
+			Kind: "taxii", From: server.URL + "/api/collections/1/", Now: testNow, Client: client, Limits: Limits{Bytes: 1 << 20, Rows: 1000, Objects: 5},
+			Entity: rules.Entity{ID: "t", Name: "T", Kind: rules.KindOrganisation},
+		})
+		if err != nil {
+			return
+		}
+		if at, err := time.Parse(time.RFC3339Nano, res.State.AddedAfter); err == nil && at.After(testNow().Add(skew)) {
+			t.Fatalf("the position %s is in the future", res.State.AddedAfter)
 		}
 	})
 }

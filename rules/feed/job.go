@@ -295,3 +295,10 @@ func (j *job) result() *Result {
 	}
 	return r
 }
+
+// skew is how far a producer's clock may be ahead of ours.
+const skew = time.Hour
+
+// latest is the latest time a producer can mean: positions in a feed must not go
+// beyond it, or what comes after a slip of the pen is never asked for.
+func (j *job) latest() time.Time { return j.req.Now().UTC().Add(skew) }

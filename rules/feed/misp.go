@@ -142,6 +142,7 @@ func (j *job) mispFeed(ctx context.Context, data []byte) error {
 		return fmt.Errorf("the manifest lists %d events, more than %d", len(manifest), j.req.Limits.Objects)
 	}
 	since, newest := j.state.Since, j.state.Since
+	latest := j.latest().Unix()
 	j.partial = since > 0
 	var uuids []string
 	for uuid, m := range manifest {
@@ -151,9 +152,13 @@ func (j *job) mispFeed(ctx context.Context, data []byte) error {
 			j.reject(0, uuid, "a manifest entry without a uuid or timestamp")
 			continue
 		}
+		if at > latest { // else nothing would count as newer until then
+			j.report.Rows++
+			j.reject(0, uuid, "a timestamp in the future: the event is read, the feed's position stays in the present")
+		}
 		if at > since {
 			uuids = append(uuids, uuid)
-			newest = max(newest, at)
+			newest = max(newest, min(at, latest))
 		}
 	}
 	slices.Sort(uuids)

@@ -1,9 +1,12 @@
 package feed
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -69,5 +72,34 @@ func TestMISPFeedFolder(t *testing.T) {
 	req.State = res.State
 	if res = mustImport(t, req); len(brief(res.Entities)) != 0 || !res.Partial {
 		t.Errorf("a second import found %d again", len(brief(res.Entities)))
+	}
+}
+
+// TestMISPFeedFromTheFuture: one event with a slip in its date does not silence
+// those that follow.
+func TestMISPFeedFromTheFuture(t *testing.T) {
+	dir := t.TempDir()
+	const wrong, later = "11111111-2222-3333-4444-555555555555", "11111111-2222-3333-4444-666666666666"
+	write := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(wrong+".json", mispSample)
+	write(later+".json", strings.ReplaceAll(mispSample, "192.0.2.", "198.51.100."))
+	write("manifest.json", `{"`+wrong+`": {"timestamp": "99999999999"}}`)
+	req := testRequest(t, "misp", "unused", "")
+	req.From = filepath.Join(dir, "manifest.json")
+	res := mustImport(t, req)
+	if at := time.Unix(res.State.Since, 0); len(brief(res.Entities)) != 6 || at.After(testNow().Add(skew)) {
+		t.Fatalf("%d indicators, position %s", len(brief(res.Entities)), at)
+	}
+	if r := res.Report.Rejections[0]; r.Value != wrong || !strings.Contains(r.Reason, "in the future") {
+		t.Errorf("rejections %+v", res.Report.Rejections)
+	}
+	req.State, req.Now = res.State, func() time.Time { return testNow().AddDate(0, 0, 2) }
+	write("manifest.json", fmt.Sprintf(`{"`+wrong+`": {"timestamp": "99999999999"}, "`+later+`": {"timestamp": "%d"}}`, testNow().AddDate(0, 0, 1).Unix()))
+	if got := strings.Join(brief(mustImport(t, req).Entities), " "); !strings.Contains(got, "198.51.100.1") {
+		t.Errorf("the event of the next day was not read: %s", got)
 	}
 }

@@ -44,7 +44,7 @@ func readTAXII(ctx context.Context, j *job) error {
 			return fmt.Errorf("page %d: %w", n+1, err)
 		}
 		if last != "" {
-			j.state.AddedAfter = last
+			j.state.AddedAfter = j.notAhead(last)
 		}
 		switch {
 		case !env.More:
@@ -57,6 +57,16 @@ func readTAXII(ctx context.Context, j *job) error {
 			return errors.New("the server promises more but names no way to it")
 		}
 	}
+}
+
+// notAhead keeps a position from running ahead of time.
+func (j *job) notAhead(last string) string {
+	at, err := time.Parse(time.RFC3339Nano, last)
+	if err != nil || !at.After(j.latest()) {
+		return last
+	}
+	j.report.note("the server says that objects were added on %s, which is in the future: the feed's position stays in the present", printable(last, 40))
+	return j.req.Now().UTC().Format(time.RFC3339Nano)
 }
 
 func taxiiURL(from string) (*url.URL, error) {

@@ -178,6 +178,45 @@ func FuzzArchive(f *testing.F) {
 	})
 }
 
+// FuzzStatements tries hostile statements in the chain of a sound signature.
+func FuzzStatements(f *testing.F) {
+	var out bytes.Buffer
+	if err := Build(&out, contents(1), vendor(f)); err != nil {
+		f.Fatal(err)
+	}
+	p, sig, err := read(bytes.NewReader(out.Bytes()), anyone)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add([]byte(sig.Chain[0].Statement), sig.Chain[0].Sig)
+	f.Fuzz(func(t *testing.T, statement, signed []byte) {
+		same := bytes.Equal(statement, sig.Chain[0].Statement) && bytes.Equal(signed, sig.Chain[0].Sig)
+		forged := *sig
+		forged.Chain = []Signed{{Statement: statement, Sig: signed}}
+		other := *p
+		if err := rootTrust.verify(&other, &forged); (err == nil) != same {
+			t.Fatalf("statement %q: %v", statement, err)
+		}
+	})
+}
+
+// FuzzKeptFiles reads what lies on disk: what packs must not fall behind, and
+// statements.
+func FuzzKeptFiles(f *testing.F) {
+	f.Add([]byte(`{"packs":{"sallyport":{"version":3,"digest":"00"}},"serials":{"vendor":1}}`))
+	f.Add([]byte(`[{"statement":"e30=","sig":"AA=="}]`))
+	path := f.TempDir() + "/x"
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = ReadSeen(path)
+		_, _ = ReadChain(path)
+		_, _ = ReadPublicKey(path)
+		_, _ = ReadPrivateKey(path)
+	})
+}
+
 // TestNothingIsUnpackedForStrangers: a pack whose signature does not hold is
 // refused before its files are read, however they look.
 func TestNothingIsUnpackedForStrangers(t *testing.T) {

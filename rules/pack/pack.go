@@ -15,6 +15,8 @@ package pack
 
 import (
 	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -95,6 +97,16 @@ type Pack struct {
 // Ref is the pack as findings and heartbeats name it.
 func (p *Pack) Ref() rules.Pack {
 	return rules.Pack{Name: p.Manifest.Name, Version: fmt.Sprint(p.Manifest.Version), Date: p.Manifest.Created}
+}
+
+// Content is the SHA-256 of what the pack holds, whatever it says of its version
+// and dates: two packs of one content say the same.
+func (p *Pack) Content() string {
+	sum := sha256.New()
+	for _, f := range p.Manifest.Files {
+		fmt.Fprintf(sum, "%s %s\n", f.SHA256, f.Path)
+	}
+	return hex.EncodeToString(sum.Sum(nil))
 }
 
 // Stale says why the pack should have been replaced by now, or nothing.

@@ -25,7 +25,7 @@ func key(n byte) ed25519.PrivateKey { return ed25519.NewKeyFromSeed(bytes.Repeat
 
 func public(k ed25519.PrivateKey) ed25519.PublicKey { return k.Public().(ed25519.PublicKey) }
 
-func statement(t *testing.T, by ed25519.PrivateKey, s Statement) Signed {
+func statement(t testing.TB, by ed25519.PrivateKey, s Statement) Signed {
 	t.Helper()
 	if s.From.IsZero() {
 		s.From = day.AddDate(-1, 0, 0)
@@ -43,7 +43,7 @@ func statement(t *testing.T, by ed25519.PrivateKey, s Statement) Signed {
 	return out
 }
 
-func vendor(t *testing.T) *Signer {
+func vendor(t testing.TB) *Signer {
 	return &Signer{Key: key(2), Chain: []Signed{statement(t, key(1), Statement{Role: RoleVendor, Key: public(key(2))})}}
 }
 
@@ -72,7 +72,7 @@ func contents(version uint64) Contents {
 	}
 }
 
-func build(t *testing.T, c Contents, s *Signer) []byte {
+func build(t testing.TB, c Contents, s *Signer) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	if err := Build(&b, c, s); err != nil {
@@ -411,5 +411,23 @@ func TestPolicies(t *testing.T) {
 	allow, approved, err := p.Policies()
 	if err != nil || len(allow.Allow) != 1 || len(approved.Approved) != 1 {
 		t.Errorf("policies: %v, %v, %v", allow, approved, err)
+	}
+}
+
+// TestSameContentMakesTheSamePack: whoever builds, wherever and however often.
+func TestSameContentMakesTheSamePack(t *testing.T) {
+	one, two := build(t, contents(3), vendor(t)), build(t, contents(3), vendor(t))
+	if !bytes.Equal(one, two) {
+		t.Error("two builds of the same content differ")
+	}
+	later := contents(4)
+	later.Created = later.Created.AddDate(0, 0, 1)
+	a, b := mustOpen(t, one, rootTrust), mustOpen(t, build(t, later, vendor(t)), rootTrust)
+	if a.Digest == b.Digest || a.Content() != b.Content() {
+		t.Error("a later version of the same content must differ in its digest, not in its content")
+	}
+	later.Detections = nil
+	if mustOpen(t, build(t, later, vendor(t)), rootTrust).Content() == a.Content() {
+		t.Error("another content passes for the same")
 	}
 }
