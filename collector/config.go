@@ -22,6 +22,7 @@ import (
 	"sallyport/collector/ingest"
 	"sallyport/collector/packs"
 	"sallyport/collector/record"
+	"sallyport/collector/reports"
 	"sallyport/collector/store"
 	"sallyport/collector/stream"
 )
@@ -42,6 +43,7 @@ type Config struct {
 	Store     store.Config    `yaml:"store"`
 	Fleet     fleet.Config    `yaml:"fleet"`
 	Record    record.Config   `yaml:"record"`
+	Reports   reports.Config  `yaml:"reports"`
 	Packs     packs.Config    `yaml:"packs"`
 	Feeds     feeds.Config    `yaml:"feeds"`
 	Account   account.Config  `yaml:"account"`
@@ -83,6 +85,7 @@ func DefaultConfig() Config {
 		Store:    store.DefaultConfig(),
 		Fleet:    fleet.DefaultConfig(),
 		Record:   record.DefaultConfig(),
+		Reports:  reports.DefaultConfig(),
 		Packs:    packs.DefaultConfig(),
 		Feeds:    feeds.DefaultConfig(),
 		Account:  account.DefaultConfig(),
@@ -133,7 +136,7 @@ func (c Config) Validate() error {
 	}
 	for _, err := range []error{
 		c.Listen.validate(), c.Identity.Validate(), c.Ingest.Validate(), c.Stream.Validate(),
-		c.Store.Validate(), c.Fleet.Validate(), c.Record.Validate(), c.Account.Validate(), c.API.Validate(), export.ValidateAll(c.Exporters),
+		c.Store.Validate(), c.Fleet.Validate(), c.Record.Validate(), c.Reports.Validate(), c.Account.Validate(), c.API.Validate(), export.ValidateAll(c.Exporters),
 		c.Packs.Validate(), c.Feeds.Validate(), c.feedsHavePacks(),
 	} {
 		if err != nil {

@@ -44,7 +44,7 @@ func startOP(t *testing.T, address, redirect string) *op {
 	}
 	folder := t.TempDir()
 	o := &op{issuer: "https://" + address + "/", ca: filepath.Join(folder, "op.crt"), users: filepath.Join(folder, "users.json")}
-	writePair(t, o.ca, filepath.Join(folder, "op.key"))
+	writeLoopbackPair(t, o.ca, filepath.Join(folder, "op.key"))
 	person := func(id, name string, verified bool) map[string]any {
 		return map[string]any{"ID": id, "Username": name, "Password": "pass of " + name, "Email": name + "@example.org", "EmailVerified": verified}
 	}
@@ -86,7 +86,7 @@ func mustJSON(t *testing.T, v any) []byte {
 }
 
 // writePair writes a self-signed certificate for loopback, and its key.
-func writePair(t *testing.T, certFile, keyFile string) {
+func writeLoopbackPair(t *testing.T, certFile, keyFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

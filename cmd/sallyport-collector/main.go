@@ -87,7 +87,7 @@ root or as the collector's own user. Exit codes: 0 done, 2 error.`,
 	root.SetErr(env.stderr)
 	c := command{env, root.PersistentFlags().String("config", "/etc/sallyport/collector.yaml", "configuration `file`")}
 	root.AddCommand(
-		newRun(c), newInit(c), newCheckConfig(c),
+		newRun(c), newInit(c), newCheckConfig(c), newLimits(c),
 		newToken(c), newAgents(c), newCA(c), newFindings(c), newUsers(c), newAPITokens(c), newExporters(c), newRecord(c), newPacks(c), newFeeds(c),
 		newBackup(c), newRestore(c), newVersion(env),
 	)

@@ -55,6 +55,9 @@ func TestInitOnce(t *testing.T) {
 	if code, out, _ := runCommand("check-config", "--config", config); code != 0 || !strings.Contains(out, "valid") {
 		t.Errorf("check-config: %d %s", code, out)
 	}
+	if code, out, errs := runCommand("limits", "--config", config); code != 0 || !strings.Contains(out, "api.requests_per_second") || !strings.Contains(out, "(fixed)") {
+		t.Errorf("limits: %d %s %s", code, out, errs)
+	}
 	if code, _, errs := runCommand("check-config", "--config", folder+"/none.yaml"); code != 2 || !strings.Contains(errs, "none.yaml") {
 		t.Errorf("no file: %d %s", code, errs)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"sallyport/collector"
 	"sallyport/collector/record"
+	"sallyport/collector/reports"
 	"sallyport/collector/store"
 )
 
@@ -188,8 +189,12 @@ proofs cover it all. Times are UTC; --to is not in the period.`,
 			return err
 		}
 		defer st.Close()
-		if err := c.signRecord(cmd, cfg, st); err != nil {
+		signed, err := reports.Sign(cmd.Context(), st, cfg.State)
+		if err != nil {
 			return err
+		}
+		if !signed {
+			fmt.Fprintln(c.stderr, "this collector has no key here; what came after the last checkpoint is not signed")
 		}
 		report, err := record.Build(cmd.Context(), st, q, version, time.Now())
 		if err != nil {
@@ -198,32 +203,6 @@ proofs cover it all. Times are UTC; --to is not in the period.`,
 		return c.writeReport(report, *out, file)
 	}
 	return cmd
-}
-
-// signRecord signs what has come since the last checkpoint. Without the key, on a
-// restored store elsewhere, the report says what is not signed.
-func (c command) signRecord(cmd *cobra.Command, cfg collector.Config, st *store.Store) error {
-	key, err := record.ReadKey(cfg.State)
-	if errors.Is(err, os.ErrNotExist) {
-		_, err := fmt.Fprintln(c.stderr, "this collector has no key here; what came after the last checkpoint is not signed")
-		return err
-	}
-	if err != nil {
-		return err
-	}
-	size, err := st.RecordSize(cmd.Context())
-	if err != nil || size == 0 {
-		return err
-	}
-	last, err := st.LastCheckpoint(cmd.Context())
-	if err == nil && last.Size == size {
-		return nil
-	}
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return err
-	}
-	_, err = record.Sign(cmd.Context(), st, key, cfg.State, time.Now())
-	return err
 }
 
 func (c command) writeReport(report record.Report, format, file string) (err error) {

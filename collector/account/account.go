@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sallyport/collector/identity"
+	"sallyport/collector/limit"
 	"sallyport/collector/store"
 )
 
@@ -50,12 +51,13 @@ type Accounts struct {
 	store    Store
 	attempts *attempts
 	hashing  chan struct{} // each hash takes 64 MiB
+	requests *limit.Keyed  // by person
 	provider *provider
 }
 
 // New makes the accounts.
 func New(cfg Config, s Store) *Accounts {
-	return &Accounts{cfg: cfg, store: s, attempts: newAttempts(cfg.SignInsPerMinute), hashing: make(chan struct{}, 2), provider: &provider{cfg: cfg.OIDC}}
+	return &Accounts{cfg: cfg, store: s, attempts: newAttempts(cfg.SignInsPerMinute), hashing: make(chan struct{}, 2), requests: limit.NewKeyed(cfg.RequestsPerSecond, int(10*cfg.RequestsPerSecond)), provider: &provider{cfg: cfg.OIDC}}
 }
 
 var userName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$`)
@@ -169,6 +171,12 @@ func (a *Accounts) Session(ctx context.Context, secret string) (Session, error) 
 		Principal: Principal{Name: "user:" + u.Name, Role: u.Role, Evidence: u.Evidence},
 		User:      u.Name, CSRF: s.CSRF, MustChange: u.MustChange, hash: s.Hash,
 	}, nil
+}
+
+// Admit counts a person's request; where it is one too many, wait says for how
+// long.
+func (a *Accounts) Admit(s Session) (wait time.Duration, ok bool) {
+	return a.requests.Take(s.User, time.Now())
 }
 
 // SignOut ends a session.

@@ -6,8 +6,8 @@ import "fmt"
 const (
 	Viewer  = "viewer"  // reads findings and agents
 	Analyst = "analyst" // and what exporters parked; sets legal holds
-	Auditor = "auditor" // reads everything, the access log and packets among it, and changes nothing
-	Admin   = "admin"   // and the access log
+	Auditor = "auditor" // reads everything, the access log, the record and packets among it, and changes nothing
+	Admin   = "admin"   // and the access log and the record
 )
 
 // Permission is one thing that may be allowed.
@@ -23,13 +23,14 @@ const (
 	SetHold       Permission = "set legal hold"
 	Decide        Permission = "triage findings"
 	ReadEvidence  Permission = "read evidence"
+	ReadRecord    Permission = "read the record"
 )
 
 var permissions = map[string][]Permission{
 	Viewer:  {ReadFindings, ReadAgents},
 	Analyst: {ReadFindings, ReadAgents, ReadExporters, SetHold, Decide},
-	Auditor: {ReadFindings, ReadAgents, ReadExporters, ReadAccessLog},
-	Admin:   {ReadFindings, ReadAgents, ReadExporters, SetHold, Decide, ReadAccessLog},
+	Auditor: {ReadFindings, ReadAgents, ReadExporters, ReadAccessLog, ReadRecord},
+	Admin:   {ReadFindings, ReadAgents, ReadExporters, SetHold, Decide, ReadAccessLog, ReadRecord},
 }
 
 func checkRole(role string) error {

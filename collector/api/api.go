@@ -6,43 +6,26 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"golang.org/x/time/rate"
 
 	"sallyport/collector/account"
 	"sallyport/collector/export"
 	"sallyport/collector/fleet"
+	"sallyport/collector/limit"
+	"sallyport/collector/packs"
+	"sallyport/collector/record"
+	"sallyport/collector/reports"
 	"sallyport/collector/store"
 	"sallyport/collector/triage"
 )
-
-// Config bounds what programs may ask.
-type Config struct {
-	// RequestsPerSecond of one token; short bursts may be ten times that.
-	RequestsPerSecond float64 `yaml:"requests_per_second"`
-	// Streams bounds how many streams of findings are open at once.
-	Streams int `yaml:"streams"`
-}
-
-// DefaultConfig lets a token ask 20 times a second.
-func DefaultConfig() Config { return Config{RequestsPerSecond: 20, Streams: 50} }
-
-// Validate checks the settings.
-func (c Config) Validate() error {
-	if c.RequestsPerSecond <= 0 {
-		return errors.New("api.requests_per_second must be more than 0")
-	}
-	if c.Streams < 0 {
-		return errors.New("api.streams must not be negative")
-	}
-	return nil
-}
 
 // Store is what is read.
 type Store interface {
@@ -73,6 +56,31 @@ type Desk interface {
 	Decide(ctx context.Context, agent, id string, v triage.Verdict, author, address string) (store.Decision, error)
 }
 
+// Packs says which packs are assigned to whom.
+type Packs interface {
+	Assignments(context.Context) ([]packs.Assignment, error)
+}
+
+// Reports makes reports of the record.
+type Reports interface {
+	Ask(record.Query, time.Time) (reports.Report, error)
+	Find(id string) (reports.Report, error)
+	List() []reports.Report
+	Open(id, format string) (*os.File, reports.Report, error)
+}
+
+// Parts are what the API answers from.
+type Parts struct {
+	Store     Store
+	Fleet     Fleet
+	Exporters Exporters
+	Desk      Desk
+	Tokens    Tokens
+	Packs     Packs
+	Reports   Reports
+	Limits    []limit.Bound // that are in force
+}
+
 // Tokens says who a bearer token belongs to.
 type Tokens interface {
 	Token(ctx context.Context, secret string) (account.Principal, error)
@@ -86,19 +94,27 @@ type API struct {
 	exporters Exporters
 	desk      Desk
 	tokens    Tokens
+	packs     Packs
+	reports   Reports
+	limits    []limit.Bound
 	version   string
 	logger    hclog.Logger
 
+	requests *limit.Keyed  // by token
+	refused  *limit.Keyed  // by address, of those without a valid token
 	stop     chan struct{} // closed when the collector ends
 	stopOnce sync.Once
 	mu       sync.Mutex
-	streams  int                      // open now
-	limiters map[string]*rate.Limiter // by principal; there are as many as tokens
+	streams  map[string]int // open now, by token
 }
 
 // New makes the API.
-func New(cfg Config, s Store, f Fleet, e Exporters, d Desk, t Tokens, version string, logger hclog.Logger) *API {
-	return &API{cfg: cfg, store: s, fleet: f, exporters: e, desk: d, tokens: t, version: version, logger: logger.Named("api"), stop: make(chan struct{}), limiters: map[string]*rate.Limiter{}}
+func New(cfg Config, p Parts, version string, logger hclog.Logger) *API {
+	return &API{
+		cfg: cfg, store: p.Store, fleet: p.Fleet, exporters: p.Exporters, desk: p.Desk, tokens: p.Tokens, packs: p.Packs, reports: p.Reports, limits: p.Limits,
+		version: version, logger: logger.Named("api"), stop: make(chan struct{}), streams: map[string]int{},
+		requests: limit.NewKeyed(cfg.RequestsPerSecond, int(10*cfg.RequestsPerSecond)), refused: limit.NewKeyed(float64(cfg.RefusedPerMinute)/60, cfg.RefusedPerMinute),
+	}
 }
 
 // Close ends the streams, which would hold up the collector's end.
@@ -113,7 +129,9 @@ type route struct {
 	needs        account.Permission // empty: anybody
 	summary      string
 	parameters   []parameter
-	returns      string // a schema of the OpenAPI document, or a media type
+	body         string // a schema of the OpenAPI document: what is sent
+	returns      string // a schema, or media types separated by commas
+	status       int    // of a good answer
 	handle       func(*API, request) (any, error)
 }
 
@@ -125,19 +143,25 @@ type request struct {
 
 // routes is everything a program can ask.
 var routes = []route{
-	{"GET", "/findings", account.ReadFindings, "List findings, the latest flow first", findingParameters, "Page", (*API).findings},
-	{"GET", "/findings/{agent}/{id}", account.ReadFindings, "Read one finding, without its packets", nil, "Finding", (*API).finding},
-	{"GET", "/findings/{agent}/{id}/revisions", account.ReadFindings, "List the revisions of a finding as they came", nil, "Revisions", (*API).revisions},
-	{"GET", "/findings/{agent}/{id}/evidence", account.ReadEvidence, "Download a finding's packets; the access is logged", nil, "application/x-pcapng", (*API).evidence},
-	{"PUT", "/findings/{agent}/{id}/legal-hold", account.SetHold, "Keep a finding whatever its age", nil, "", (*API).hold},
-	{"DELETE", "/findings/{agent}/{id}/legal-hold", account.SetHold, "End a legal hold", nil, "", (*API).release},
-	{"GET", "/findings/{agent}/{id}/triage", account.ReadFindings, "List what reviewers said of a finding, the last first", nil, "Decisions", (*API).decisions},
-	{"POST", "/findings/{agent}/{id}/triage", account.Decide, "Say what a finding is; the body is a Verdict", nil, "Decision", (*API).decide},
-	{"GET", "/findings/stream", account.ReadFindings, "Stream findings as they are stored: server-sent events, each a Finding; filters as of /findings", streamParameters, "text/event-stream", (*API).stream},
-	{"GET", "/agents", account.ReadAgents, "List agents with what is silent, missing, lost and dropped", []parameter{{"label", "only agents with this label, name=value or name; may be given again"}}, "Agents", (*API).agents},
-	{"GET", "/exporters", account.ReadExporters, "List exporters and how far behind they are", nil, "Exporters", (*API).exporterStatus},
-	{"GET", "/parked", account.ReadExporters, "List what receivers refused for good", []parameter{{"exporter", "name of an exporter"}}, "Parked", (*API).parked},
-	{"GET", "/access-log", account.ReadAccessLog, "List who read evidence and who signed in", nil, "Accesses", (*API).accessLog},
+	{"GET", "/findings", account.ReadFindings, "List findings, the latest flow first", findingParameters, "", "Page", 200, (*API).findings},
+	{"GET", "/findings/{agent}/{id}", account.ReadFindings, "Read one finding, without its packets", nil, "", "Finding", 200, (*API).finding},
+	{"GET", "/findings/{agent}/{id}/revisions", account.ReadFindings, "List the revisions of a finding as they came", nil, "", "Revisions", 200, (*API).revisions},
+	{"GET", "/findings/{agent}/{id}/evidence", account.ReadEvidence, "Download a finding's packets; the access is logged", nil, "", "application/x-pcapng", 200, (*API).evidence},
+	{"PUT", "/findings/{agent}/{id}/legal-hold", account.SetHold, "Keep a finding whatever its age", nil, "", "", 204, (*API).hold},
+	{"DELETE", "/findings/{agent}/{id}/legal-hold", account.SetHold, "End a legal hold", nil, "", "", 204, (*API).release},
+	{"GET", "/findings/{agent}/{id}/triage", account.ReadFindings, "List what reviewers said of a finding, the last first", nil, "", "Decisions", 200, (*API).decisions},
+	{"POST", "/findings/{agent}/{id}/triage", account.Decide, "Say what a finding is", nil, "Verdict", "Decision", 200, (*API).decide},
+	{"GET", "/findings/stream", account.ReadFindings, "Stream findings as they are stored: server-sent events, each a Finding; filters as of /findings", streamParameters, "", "text/event-stream", 200, (*API).stream},
+	{"GET", "/agents", account.ReadAgents, "List agents with what is silent, missing, lost and dropped", []parameter{{"label", "only agents with this label, name=value or name; may be given again"}}, "", "Agents", 200, (*API).agents},
+	{"GET", "/packs", account.ReadAgents, "List the groups of agents, who is in each now, and which packs they are offered", nil, "", "Assignments", 200, (*API).assignments},
+	{"GET", "/exporters", account.ReadExporters, "List exporters and how far behind they are", nil, "", "Exporters", 200, (*API).exporterStatus},
+	{"GET", "/parked", account.ReadExporters, "List what receivers refused for good", []parameter{{"exporter", "name of an exporter"}}, "", "Parked", 200, (*API).parked},
+	{"GET", "/access-log", account.ReadAccessLog, "List who read evidence and the record, and who signed in", nil, "", "Accesses", 200, (*API).accessLog},
+	{"GET", "/limits", account.ReadAgents, "List every limit that is in force", nil, "", "Limits", 200, (*API).bounds},
+	{"POST", "/reports", account.ReadRecord, "Have a report made of contacts with an entity's infrastructure in a period; it is made meanwhile, and logged", nil, "ReportOrder", "Report", 202, (*API).askReport},
+	{"GET", "/reports", account.ReadRecord, "List reports that lie at this collector", nil, "", "Reports", 200, (*API).listReports},
+	{"GET", "/reports/{report}", account.ReadRecord, "Say whether a report is done; any of several collectors can be asked", nil, "", "Report", 200, (*API).report},
+	{"GET", "/reports/{report}/document", account.ReadRecord, "Download a report that is done; the access is logged", []parameter{{"format", "json (the default) or html"}}, "", "application/json,text/html", 200, (*API).reportDocument},
 }
 
 // Handler serves everything below Prefix.
@@ -159,20 +183,11 @@ type problem struct {
 // serve checks who asks and what they may, then answers.
 func (a *API) serve(r route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		who, err := a.authenticate(req)
-		switch {
-		case errors.Is(err, account.ErrToken):
-			w.Header().Set("WWW-Authenticate", "Bearer")
-			answer(w, http.StatusUnauthorized, problem{err.Error()})
+		who, ok := a.admit(w, req)
+		if !ok {
 			return
-		case err != nil:
-			a.fail(w, err)
-			return
-		case !a.limiter(who.Name).Allow():
-			w.Header().Set("Retry-After", "1")
-			answer(w, http.StatusTooManyRequests, problem{"too many requests"})
-			return
-		case !who.May(r.needs):
+		}
+		if !who.May(r.needs) {
 			answer(w, http.StatusForbidden, problem{"this token may not " + string(r.needs)})
 			return
 		}
@@ -185,6 +200,10 @@ func (a *API) serve(r route) http.Handler {
 			s.serve(w, req)
 			return
 		}
+		if f, ok := v.(*file); ok {
+			f.serve(w, req)
+			return
+		}
 		if packets, ok := v.(store.Evidence); ok {
 			w.Header().Set("Content-Type", "application/x-pcapng")
 			w.Header().Set("Content-Length", strconv.Itoa(len(packets.PCAPNG)))
@@ -195,8 +214,48 @@ func (a *API) serve(r route) http.Handler {
 			w.WriteHeader(http.StatusNoContent)
 			return
 		}
-		answer(w, http.StatusOK, v)
+		answer(w, r.status, v)
 	})
+}
+
+// admit finds out who asks and whether not too often, or answers.
+func (a *API) admit(w http.ResponseWriter, req *http.Request) (account.Principal, bool) {
+	now, from := time.Now(), address(req)
+	// Before the token is looked up: guesses shall not reach the store.
+	if wait, spent := a.refused.Spent(from, now); spent {
+		a.tooMany(w, wait, "too many requests without a valid token from this address")
+		return account.Principal{}, false
+	}
+	who, err := a.authenticate(req)
+	switch {
+	case errors.Is(err, account.ErrToken):
+		a.refused.Take(from, now)
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		answer(w, http.StatusUnauthorized, problem{err.Error()})
+		return who, false
+	case err != nil:
+		a.fail(w, err)
+		return who, false
+	}
+	if wait, ok := a.requests.Take(who.Name, now); !ok {
+		a.tooMany(w, wait, "too many requests of this token")
+		return who, false
+	}
+	return who, true
+}
+
+func (a *API) tooMany(w http.ResponseWriter, wait time.Duration, text string) {
+	limit.RetryAfter(w.Header(), wait)
+	answer(w, http.StatusTooManyRequests, problem{text})
+}
+
+// address is where a request comes from, without the port.
+func address(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
 }
 
 func (a *API) authenticate(r *http.Request) (account.Principal, error) {
@@ -207,27 +266,22 @@ func (a *API) authenticate(r *http.Request) (account.Principal, error) {
 	return a.tokens.Token(r.Context(), secret)
 }
 
-func (a *API) limiter(name string) *rate.Limiter {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	l, ok := a.limiters[name]
-	if !ok {
-		l = rate.NewLimiter(rate.Limit(a.cfg.RequestsPerSecond), max(1, int(10*a.cfg.RequestsPerSecond)))
-		a.limiters[name] = l
-	}
-	return l
-}
-
 // badRequest is an error of the one who asks.
 type badRequest struct{ error }
 
 func (a *API) fail(w http.ResponseWriter, err error) {
 	var bad badRequest
 	var invalid triage.Invalid
+	var unfit reports.Invalid
 	switch {
+	case errors.Is(err, reports.ErrBusy):
+		a.tooMany(w, time.Minute, err.Error())
+	case errors.Is(err, reports.ErrNotReady):
+		limit.RetryAfter(w.Header(), 5*time.Second)
+		answer(w, http.StatusConflict, problem{err.Error()})
 	case errors.Is(err, store.ErrNotFound):
 		answer(w, http.StatusNotFound, problem{"not found"})
-	case errors.As(err, &bad), errors.As(err, &invalid), errors.Is(err, store.ErrCursor):
+	case errors.As(err, &bad), errors.As(err, &invalid), errors.As(err, &unfit), errors.Is(err, store.ErrCursor):
 		answer(w, http.StatusBadRequest, problem{err.Error()})
 	default:
 		a.logger.Error("request not served", "error", err)

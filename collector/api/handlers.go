@@ -11,9 +11,6 @@ import (
 	"sallyport/collector/triage"
 )
 
-// maxList bounds lists without pages.
-const maxList = 1000
-
 func (a *API) findings(r request) (any, error) {
 	q, err := store.ParseQuery(r.URL.Query())
 	if err != nil {
@@ -34,7 +31,7 @@ func (a *API) finding(r request) (any, error) {
 }
 
 func (a *API) revisions(r request) (any, error) {
-	return list(a.store.Revisions(r.Context(), r.PathValue("agent"), r.PathValue("id"), maxList))
+	return list(a.store.Revisions(r.Context(), r.PathValue("agent"), r.PathValue("id"), a.cfg.List))
 }
 
 // evidence notes the look before it shows anything.
@@ -72,26 +69,41 @@ func (a *API) decisions(r request) (any, error) {
 	return list(a.store.DecisionsOf(r.Context(), r.PathValue("agent"), r.PathValue("id")))
 }
 
-// maxVerdict bounds the body of a verdict, in bytes.
-const maxVerdict = 16 << 10
+// MaxBody bounds what is sent, in bytes.
+const MaxBody = 16 << 10
+
+// read reads what was sent. A field that is not known is refused: it would not do
+// what its sender thinks.
+func read(r request, what string, v any) error {
+	d := json.NewDecoder(http.MaxBytesReader(nil, r.Body, MaxBody))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return badRequest{fmt.Errorf("the body is not a %s: %w", what, err)}
+	}
+	return nil
+}
 
 func (a *API) decide(r request) (any, error) {
 	var v triage.Verdict
-	d := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxVerdict))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&v); err != nil {
-		return nil, badRequest{fmt.Errorf("the body is not a verdict: %w", err)}
+	if err := read(r, "verdict", &v); err != nil {
+		return nil, err
 	}
 	return a.desk.Decide(r.Context(), r.PathValue("agent"), r.PathValue("id"), v, r.who.Name, r.RemoteAddr)
 }
 
+func (a *API) assignments(r request) (any, error) { return list(a.packs.Assignments(r.Context())) }
+
+func (a *API) bounds(request) (any, error) { return a.limits, nil }
+
 func (a *API) exporterStatus(r request) (any, error) { return list(a.exporters.Status(r.Context())) }
 
 func (a *API) parked(r request) (any, error) {
-	return list(a.store.Parked(r.Context(), r.URL.Query().Get("exporter"), maxList))
+	return list(a.store.Parked(r.Context(), r.URL.Query().Get("exporter"), a.cfg.List))
 }
 
-func (a *API) accessLog(r request) (any, error) { return list(a.store.AccessLog(r.Context(), maxList)) }
+func (a *API) accessLog(r request) (any, error) {
+	return list(a.store.AccessLog(r.Context(), a.cfg.List))
+}
 
 // list makes an empty list of none, which JSON tells from null.
 func list[T any](v []T, err error) (any, error) {

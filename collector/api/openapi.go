@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"sallyport/collector/reports"
 	"sallyport/collector/store"
 	"sallyport/rules"
 )
@@ -64,24 +65,9 @@ func operation(r route) object {
 	for _, p := range r.parameters {
 		parameters = append(parameters, object{"name": p.name, "in": "query", "description": p.description, "schema": object{"type": "string"}})
 	}
-	responses := object{}
-	for _, status := range []struct {
-		code int
-		text string
-	}{{400, "the request is wrong"}, {401, "no valid token"}, {403, "the token may not"}, {404, "there is none"}, {429, "too many requests"}} {
-		responses[strconv.Itoa(status.code)] = object{"description": status.text, "content": content("Problem")}
-	}
-	if r.returns == "" {
-		responses["204"] = object{"description": "done"}
-	} else {
-		responses["200"] = object{"description": "the answer", "content": content(r.returns)}
-	}
-	if r.method == "POST" {
-		responses["400"] = object{"description": "the body is wrong", "content": content("Problem")}
-	}
-	op := object{"summary": r.summary, "description": "Needs the permission to " + string(r.needs) + ".", "responses": responses}
-	if r.method == "POST" {
-		op["requestBody"] = object{"required": true, "content": content("Verdict")}
+	op := object{"summary": r.summary, "description": "Needs the permission to " + string(r.needs) + ".", "responses": responses(r)}
+	if r.body != "" {
+		op["requestBody"] = object{"required": true, "content": content(r.body)}
 	}
 	if parameters != nil {
 		op["parameters"] = parameters
@@ -89,12 +75,43 @@ func operation(r route) object {
 	return op
 }
 
-// content is JSON of a schema, or bytes of a media type.
-func content(name string) object {
-	if strings.Contains(name, "/") {
-		return object{name: object{}}
+func responses(r route) object {
+	retry := object{"Retry-After": object{"description": "seconds to wait", "schema": object{"type": "integer"}}}
+	out := object{}
+	for _, status := range []struct {
+		code    int
+		text    string
+		headers object
+	}{
+		{400, "the request is wrong", nil}, {401, "no valid token", nil}, {403, "the token may not", nil}, {404, "there is none", nil},
+		{409, "it is not ready yet", retry}, {429, "too many requests", retry}, {500, "the collector cannot do that now; its log says why", nil},
+	} {
+		x := object{"description": status.text, "content": content("Problem")}
+		if status.headers != nil {
+			x["headers"] = status.headers
+		}
+		if status.code != 409 || strings.HasSuffix(r.path, "/document") {
+			out[strconv.Itoa(status.code)] = x
+		}
 	}
-	return object{"application/json": object{"schema": reference(name)}}
+	good := object{"description": map[int]string{200: "the answer", 202: "it is being made", 204: "done"}[r.status]}
+	if r.returns != "" {
+		good["content"] = content(r.returns)
+	}
+	out[strconv.Itoa(r.status)] = good
+	return out
+}
+
+// content is JSON of a schema, or bytes of media types.
+func content(name string) object {
+	if !strings.Contains(name, "/") {
+		return object{"application/json": object{"schema": reference(name)}}
+	}
+	out := object{}
+	for _, media := range strings.Split(name, ",") {
+		out[media] = object{}
+	}
+	return out
 }
 
 func reference(name string) object { return object{"$ref": "#/components/schemas/" + name} }
@@ -138,6 +155,24 @@ func schemas() object {
 		"Parked": arrayOf(of(object{
 			"key": number, "exporter": text, "agent": text, "id": text, "revision": number, "reason": text, "at": when, "resend": flag,
 		}, "exporter", "agent", "id", "revision", "reason", "at")),
+		"Assignments": arrayOf(of(object{
+			"name": text, "agents": arrayOf(text), "labels": arrayOf(text), "members": arrayOf(text), "packs": arrayOf(reference("Pack")),
+		}, "name", "members", "packs")),
+		"Pack": of(object{
+			"group": text, "name": text, "version": number, "sha256": text, "bytes": number, "expires": when, "role": text, "key": text, "created": when, "stale": text, "refused": text,
+		}, "group", "name", "version"),
+		"Limits": arrayOf(of(object{"name": text, "value": text, "fixed": flag, "what": text}, "name", "value", "fixed", "what")),
+		"ReportOrder": of(object{
+			"entity": object{"type": "string", "description": "id of the entity"}, "from": object{"type": "string", "description": "day, or RFC 3339 time"},
+			"to": object{"type": "string", "description": "the first moment after the period"},
+		}, "entity", "from", "to"),
+		"Report": of(object{
+			"id": text, "entity": text, "from": when, "to": when, "asked": when, "finished": when, "error": text, "contacts": number,
+			"state":         object{"type": "string", "enum": []string{reports.Waiting, reports.Working, reports.Done, reports.Failed}},
+			"excluded_test": object{"type": "integer", "description": "findings of self-tests, which are left out"},
+			"unsigned":      object{"type": "boolean", "description": "the collector has no key, so that the latest entries are not signed"},
+		}, "id", "entity", "from", "to", "asked", "state", "contacts", "excluded_test", "unsigned"),
+		"Reports":  arrayOf(reference("Report")),
 		"Accesses": arrayOf(of(object{"at": when, "actor": text, "action": text, "subject": text, "address": text}, "at", "actor", "action", "subject", "address")),
 	}
 }

@@ -14,9 +14,6 @@ import (
 const (
 	// streamPoll is how often the store is asked for new findings.
 	streamPoll = time.Second
-	// streamLife ends a stream, so that a token that was revoked does not read on;
-	// clients connect again with the id of the last event.
-	streamLife = 10 * time.Minute
 	// streamAlive is how often a comment is sent where nothing happens.
 	streamAlive = 15 * time.Second
 )
@@ -24,6 +21,7 @@ const (
 // streaming is a stream of findings that is to be served.
 type streaming struct {
 	api   *API
+	who   string
 	query store.Query
 	after store.Arrival
 }
@@ -43,7 +41,7 @@ func (a *API) stream(r request) (any, error) {
 	if err != nil {
 		return nil, badRequest{err}
 	}
-	s := &streaming{api: a, query: q, after: store.Arrival{At: time.Now()}}
+	s := &streaming{api: a, who: r.who.Name, query: q, after: store.Arrival{At: time.Now()}}
 	if since != "" {
 		if s.after.At, err = store.ParseTime("since", since); err != nil {
 			return nil, badRequest{err}
@@ -59,16 +57,16 @@ func (a *API) stream(r request) (any, error) {
 
 // serve sends until the client goes or the stream's life is over.
 func (s *streaming) serve(w http.ResponseWriter, r *http.Request) {
-	if !s.api.openStream() {
-		w.Header().Set("Retry-After", "10")
-		answer(w, http.StatusTooManyRequests, problem{"too many streams are open"})
+	if !s.api.openStream(s.who) {
+		s.api.tooMany(w, 10*time.Second, "too many streams are open")
 		return
 	}
-	defer s.api.closeStream()
-	ctx, cancel := context.WithTimeout(r.Context(), streamLife)
+	defer s.api.closeStream(s.who)
+	life := s.api.cfg.StreamLife
+	ctx, cancel := context.WithTimeout(r.Context(), life)
 	defer cancel()
 	out := http.NewResponseController(w)
-	if err := out.SetWriteDeadline(time.Now().Add(streamLife + time.Minute)); err != nil {
+	if err := out.SetWriteDeadline(time.Now().Add(life + time.Minute)); err != nil {
 		s.api.fail(w, err)
 		return
 	}
@@ -124,18 +122,24 @@ func (s *streaming) send(ctx context.Context, w http.ResponseWriter) (int, error
 	return len(list), nil
 }
 
-func (a *API) openStream() bool {
+func (a *API) openStream(who string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.streams >= a.cfg.Streams {
+	open := 0
+	for _, n := range a.streams {
+		open += n
+	}
+	if open >= a.cfg.Streams || a.streams[who] >= a.cfg.StreamsPerToken {
 		return false
 	}
-	a.streams++
+	a.streams[who]++
 	return true
 }
 
-func (a *API) closeStream() {
+func (a *API) closeStream(who string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.streams--
+	if a.streams[who]--; a.streams[who] == 0 {
+		delete(a.streams, who)
+	}
 }

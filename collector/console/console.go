@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -16,6 +17,10 @@ import (
 	"sallyport/collector/account"
 	"sallyport/collector/export"
 	"sallyport/collector/fleet"
+	"sallyport/collector/limit"
+	"sallyport/collector/packs"
+	"sallyport/collector/record"
+	"sallyport/collector/reports"
 	"sallyport/collector/store"
 	"sallyport/collector/triage"
 )
@@ -54,8 +59,33 @@ type Desk interface {
 	Decide(ctx context.Context, agent, id string, v triage.Verdict, author, address string) (store.Decision, error)
 }
 
+// Packs says which packs are assigned to whom.
+type Packs interface {
+	Assignments(context.Context) ([]packs.Assignment, error)
+}
+
+// Reports makes reports of the record.
+type Reports interface {
+	Ask(record.Query, time.Time) (reports.Report, error)
+	List() []reports.Report
+	Open(id, format string) (*os.File, reports.Report, error)
+}
+
+// Parts are what the console shows.
+type Parts struct {
+	Store     Store
+	Fleet     Fleet
+	Exporters Exporters
+	Desk      Desk
+	Accounts  Accounts
+	Packs     Packs
+	Reports   Reports
+	Limits    []limit.Bound // that are in force
+}
+
 // Accounts say who is there.
 type Accounts interface {
+	Admit(account.Session) (wait time.Duration, ok bool)
 	SignIn(ctx context.Context, name, password, address string) (string, error)
 	Session(ctx context.Context, secret string) (account.Session, error)
 	SignOut(context.Context, account.Session) error
@@ -74,18 +104,24 @@ type Console struct {
 	exporters Exporters
 	desk      Desk
 	accounts  Accounts
+	packs     Packs
+	reports   Reports
+	limits    []limit.Bound
 	version   string
 	logger    hclog.Logger
 	pages     pages
 }
 
 // New reads the templates.
-func New(s Store, f Fleet, e Exporters, d Desk, a Accounts, version string, logger hclog.Logger) (*Console, error) {
-	p, err := parsePages()
+func New(p Parts, version string, logger hclog.Logger) (*Console, error) {
+	read, err := parsePages()
 	if err != nil {
 		return nil, err
 	}
-	return &Console{store: s, fleet: f, exporters: e, desk: d, accounts: a, version: version, logger: logger.Named("console"), pages: p}, nil
+	return &Console{
+		store: p.Store, fleet: p.Fleet, exporters: p.Exporters, desk: p.Desk, accounts: p.Accounts, packs: p.Packs, reports: p.Reports, limits: p.Limits,
+		version: version, logger: logger.Named("console"), pages: read,
+	}, nil
 }
 
 // Handler serves the console at the root.
@@ -111,6 +147,11 @@ func (c *Console) Handler() http.Handler {
 	mux.Handle("GET /agents", c.signedIn(account.ReadAgents, c.agents))
 	mux.Handle("GET /agents/{agent}", c.signedIn(account.ReadAgents, c.agent))
 	mux.Handle("GET /exporters", c.signedIn(account.ReadExporters, c.exporterList))
+	mux.Handle("GET /packs", c.signedIn(account.ReadAgents, c.packList))
+	mux.Handle("GET /record", c.signedIn(account.ReadRecord, c.record))
+	mux.Handle("POST /record", c.signedIn(account.ReadRecord, c.askReport))
+	mux.Handle("GET /record/{report}/{format}", c.signedIn(account.ReadRecord, c.reportDocument))
+	mux.Handle("GET /limits", c.signedIn(account.ReadAgents, c.limitList))
 	mux.Handle("GET /access", c.signedIn(account.ReadAccessLog, c.access))
 	return headers(http.NewCrossOriginProtection().Handler(mux))
 }
@@ -149,6 +190,13 @@ func (c *Console) signedIn(needs account.Permission, next page) http.Handler {
 		case err != nil:
 			c.fail(w, r, account.Session{}, err)
 			return
+		}
+		if wait, ok := c.accounts.Admit(s); !ok {
+			limit.RetryAfter(w.Header(), wait)
+			c.fail(w, r, s, refusal{http.StatusTooManyRequests, "You ask too often. Wait a moment."})
+			return
+		}
+		switch {
 		case s.MustChange && r.URL.Path != "/password" && r.URL.Path != "/signout":
 			http.Redirect(w, r, "/password", http.StatusSeeOther)
 			return

@@ -12,8 +12,8 @@ import (
 // GroupLabel is the label that says which group an agent is in.
 const GroupLabel = "group"
 
-// maxLabels bounds an agent's labels.
-const maxLabels = 32
+// MaxLabels bounds an agent's labels.
+const MaxLabels = 32
 
 var (
 	labelName  = regexp.MustCompile(`^[a-z0-9]([a-z0-9._/-]{0,61}[a-z0-9])?$`)
@@ -32,8 +32,8 @@ func (f *Fleet) SetLabel(ctx context.Context, agent, name, value string) error {
 	if err != nil {
 		return err
 	}
-	if _, has := a.Labels[name]; value != "" && !has && len(a.Labels) >= maxLabels {
-		return fmt.Errorf("agent %s has %d labels already, which is the most", agent, maxLabels)
+	if _, has := a.Labels[name]; value != "" && !has && len(a.Labels) >= MaxLabels {
+		return fmt.Errorf("agent %s has %d labels already, which is the most", agent, MaxLabels)
 	}
 	return f.store.SetLabel(ctx, agent, name, value)
 }

@@ -22,8 +22,13 @@ type Config struct {
 	// Names are the DNS names and addresses that agents and people reach the
 	// collector by. The host's name and loopback are always among them.
 	Names []string `yaml:"names"`
-	// EnrolPerSecond bounds enrolments, so that tokens cannot be guessed at speed.
-	EnrolPerSecond float64 `yaml:"enrol_per_second"`
+	// EnrolPerSecond bounds enrolments, so that tokens cannot be guessed at speed;
+	// EnrolPerAddress those from one address, so that nobody keeps others out.
+	EnrolPerSecond  float64 `yaml:"enrol_per_second"`
+	EnrolPerAddress float64 `yaml:"enrol_per_second_address"`
+	// RequestsPerSecond bounds the requests of one agent; short bursts may be twice
+	// that.
+	RequestsPerSecond float64 `yaml:"requests_per_second"`
 	// RevocationPoll is how often revocations, and changes of the CA, made on
 	// another collector are looked for.
 	RevocationPoll time.Duration `yaml:"revocation_poll"`
@@ -37,8 +42,11 @@ func DefaultConfig() Config {
 		CertificateLife: 7 * 24 * time.Hour,
 		ServerLife:      90 * 24 * time.Hour,
 		EnrolPerSecond:  20,
-		RevocationPoll:  2 * time.Second,
-		Kubernetes:      []Cluster{},
+		EnrolPerAddress: 5,
+
+		RequestsPerSecond: 200,
+		RevocationPoll:    2 * time.Second,
+		Kubernetes:        []Cluster{},
 	}
 }
 
@@ -49,8 +57,10 @@ func (c Config) Validate() error {
 		return errors.New("identity.certificate_life must lie between 5m and 8784h")
 	case c.ServerLife < time.Hour || c.ServerLife > 398*24*time.Hour:
 		return errors.New("identity.server_life must lie between 1h and 9552h; browsers refuse longer")
-	case c.EnrolPerSecond <= 0:
-		return errors.New("identity.enrol_per_second must be more than 0")
+	case c.EnrolPerSecond <= 0 || c.EnrolPerAddress <= 0:
+		return errors.New("identity.enrol_per_second and identity.enrol_per_second_address must be more than 0")
+	case c.RequestsPerSecond <= 0:
+		return errors.New("identity.requests_per_second must be more than 0")
 	case c.RevocationPoll < 100*time.Millisecond || c.RevocationPoll > 4*time.Second:
 		return fmt.Errorf("identity.revocation_poll is %s; a revocation must cut connections within 5 s, so give 100ms to 4s", c.RevocationPoll)
 	}

@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"time"
 
@@ -18,11 +19,15 @@ import (
 	"sallyport/rules"
 )
 
-// maxRequest bounds an enrolment's body, in bytes.
-const maxRequest = 16 << 10
+// MaxRequest bounds the body of an enrolment and of a renewal, in bytes.
+const MaxRequest = 16 << 10
 
 // Enrol handles rules.PathEnrol: a token, ours or a pod's, becomes a certificate.
 func (s *Service) Enrol(w http.ResponseWriter, r *http.Request) {
+	if wait, ok := s.addresses.Take(address(r), time.Now()); !ok {
+		Refusal{Status: http.StatusTooManyRequests, Code: rules.CodeBusy, Detail: "many agents enrol at once from this address", RetryAfter: wait}.Write(w)
+		return
+	}
 	if !s.limiter.Allow() {
 		Refusal{Status: http.StatusTooManyRequests, Code: rules.CodeBusy, Detail: "many agents enrol at once", RetryAfter: 5 * time.Second}.Write(w)
 		return
@@ -65,6 +70,15 @@ func (s *Service) Renew(w http.ResponseWriter, r *http.Request) {
 	}
 	s.logger.Info("certificate renewed", "agent", name, "expires", c.NotAfter)
 	s.answer(w, c)
+}
+
+// address is where a request comes from, without the port.
+func address(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
 }
 
 func (s *Service) enrol(ctx context.Context, req rules.EnrolRequest) (*x509.Certificate, error) {
@@ -158,7 +172,7 @@ func decode(w http.ResponseWriter, r *http.Request, v any) error {
 		return Refusal{Status: http.StatusMethodNotAllowed, Code: rules.CodeBadRequest, Detail: "POST only"}
 	}
 	// Fields that are not known are of an agent newer than we are.
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest)).Decode(v); err != nil {
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, MaxRequest)).Decode(v); err != nil {
 		return Refusal{Status: http.StatusBadRequest, Code: rules.CodeBadRequest, Detail: "the body is not the JSON expected"}
 	}
 	return nil

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/time/rate"
 
+	"sallyport/collector/limit"
 	"sallyport/collector/store"
 	"sallyport/rules"
 )
@@ -40,7 +41,9 @@ type Service struct {
 	ownPKI    *x509.CertPool // nil without
 	store     Store
 	logger    hclog.Logger
-	limiter   *rate.Limiter
+	limiter   *rate.Limiter // of enrolments
+	addresses *limit.Keyed  // of enrolments, by address
+	requests  *limit.Keyed  // by agent
 	server    atomic.Pointer[tls.Certificate]
 	open      connections
 	issued    atomic.Uint64
@@ -70,6 +73,7 @@ func New(cfg Config, state string, st Store, logger hclog.Logger) (*Service, err
 	}
 	s := &Service{
 		cfg: cfg, folder: cfg.folder(state), store: st, logger: logger.Named("identity"), revoked: map[string]bool{},
+		addresses: limit.NewKeyed(cfg.EnrolPerAddress, int(10*cfg.EnrolPerAddress)), requests: limit.NewKeyed(cfg.RequestsPerSecond, int(2*cfg.RequestsPerSecond)),
 		limiter: rate.NewLimiter(rate.Limit(cfg.EnrolPerSecond), max(1, int(cfg.EnrolPerSecond))),
 		open:    connections{bySerial: map[string]map[*connection]struct{}{}},
 	}
@@ -174,8 +178,20 @@ func (s *Service) TLS() *tls.Config {
 	}
 }
 
-// Agent says which agent sent a request, or refuses with a Refusal.
+// Agent says which agent sent a request, or refuses with a Refusal, also where it
+// is one too many of this agent.
 func (s *Service) Agent(r *http.Request) (string, error) {
+	name, err := s.authenticate(r)
+	if err != nil {
+		return "", err
+	}
+	if wait, ok := s.requests.Take(name, time.Now()); !ok {
+		return "", Refusal{Status: http.StatusTooManyRequests, Code: rules.CodeBusy, Detail: "this agent asks too often", RetryAfter: wait}
+	}
+	return name, nil
+}
+
+func (s *Service) authenticate(r *http.Request) (string, error) {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
 		return "", forbidden(rules.CodeUnknownAgent, "no client certificate; enrol first")
 	}

@@ -19,9 +19,6 @@ import (
 	"sallyport/rules"
 )
 
-// maxHeartbeat bounds a heartbeat, in bytes: it holds the agent's configuration.
-const maxHeartbeat = 512 << 10
-
 // maxWindow bounds what a hostile zstd frame can have us allocate, in bytes.
 const maxWindow = 8 << 20
 
@@ -176,7 +173,7 @@ func (g *Ingest) heartbeat(w http.ResponseWriter, r *http.Request) error {
 		return identity.Refusal{Status: http.StatusMethodNotAllowed, Code: rules.CodeBadRequest, Detail: "POST only"}
 	}
 	var h rules.Heartbeat
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxHeartbeat)).Decode(&h); err != nil {
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, g.cfg.MaxHeartbeat)).Decode(&h); err != nil {
 		return identity.Refusal{Status: http.StatusBadRequest, Code: rules.CodeBadRequest, Detail: "body is not a heartbeat"}
 	}
 	if h.Agent != agent {

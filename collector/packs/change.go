@@ -12,6 +12,9 @@ import (
 	"sallyport/rules/pack"
 )
 
+// MaxArchive bounds a pack's archive, in bytes.
+const MaxArchive = pack.MaxArchive
+
 // Add verifies a pack and offers it to a group in the place of its older version.
 // What is verified is the copy: the source may change under the reader.
 func (p *Packs) Add(group string, source func(io.Writer) error) (Held, error) {
@@ -137,7 +140,7 @@ func write(folder string, source func(io.Writer) error) (path string, err error)
 			err = errors.Join(err, os.Remove(f.Name()))
 		}
 	}()
-	err = source(&bounded{f, pack.MaxArchive})
+	err = source(&bounded{f, MaxArchive})
 	// Whoever adds a pack as root must not keep the collector's user from it.
 	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
 		return "", fmt.Errorf("write pack: %w", err)
