@@ -69,7 +69,7 @@ func newPipeline(host string, live *rules.Live, systems *sharedSystems, names *n
 
 // queues stand between the pipeline of a live host and the judge.
 type queues struct {
-	attributed, ordinary chan *observed // pointers: an empty queue of the things themselves would take megabytes
+	attributed, ordinary chan *observed   // pointers: an empty queue of the things themselves would take megabytes
 	dropped              [2]atomic.Uint64 // of ordinary, of attributed
 }
 

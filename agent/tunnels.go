@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"time"
@@ -17,6 +18,10 @@ import (
 // lookEvery is the pace of host evidence: a finding comes within seconds of the
 // tunnel's first traffic.
 const lookEvery = time.Second
+
+// holdersEvery is the pace at which those under watch are asked for whether they
+// still run: one whose exit the kernel could not tell would be watched for ever.
+const holdersEvery = 30 * time.Second
 
 // Bounds of what is under watch.
 const (
@@ -158,6 +163,23 @@ func (p *pipeline) process(e *sensor.ProcessEvent) {
 	}
 }
 
+// dismiss ends the watch of those that run no more. They are asked for outside the
+// lock: it is reading /proc.
+func (p *pipeline) dismiss(process func(sensor.ProcessRef) (sensor.Process, bool)) {
+	p.mu.Lock()
+	watched := slices.Collect(maps.Keys(p.tunnels.holders))
+	p.mu.Unlock()
+	watched = slices.DeleteFunc(watched, func(ref sensor.ProcessRef) bool {
+		known, ok := process(ref)
+		return ok && known.Exited.IsZero()
+	})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, ref := range watched {
+		p.tunnels.forget(ref)
+	}
+}
+
 // underWatch gives the flows to look at, and who passes tunnels on.
 func (p *pipeline) underWatch() ([]hostevidence.Flow, map[sensor.ProcessRef]hostevidence.Relay) {
 	p.mu.Lock()
@@ -230,11 +252,16 @@ func (a *Agent) watchTunnels(ctx context.Context) error {
 	watcher := hostevidence.New(a.socket)
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
+	asked := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case now := <-tick.C:
+			if now.Sub(asked) >= holdersEvery {
+				asked = now
+				a.pipeline.dismiss(a.socket.Process)
+			}
 			flows, passOn := a.pipeline.underWatch()
 			if again := a.relays.learnt(); len(again) > 0 {
 				a.pipeline.again(again)

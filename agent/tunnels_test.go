@@ -158,6 +158,26 @@ func TestOrdinaryLoopbackIsNoRelay(t *testing.T) {
 	}
 }
 
+// A holder whose exit was lost leaves when it is asked for and is not there.
+func TestHolderWithoutExitLeaves(t *testing.T) {
+	s := newStage(t)
+	s.opensTunnel(holder)
+	s.opensTunnel(another)
+	s.opensTunnel(passer)
+	s.dismiss(func(ref sensor.ProcessRef) (sensor.Process, bool) {
+		switch ref {
+		case holder: // runs
+			return sensor.Process{Ref: ref}, true
+		case another: // remembered after its end
+			return sensor.Process{Ref: ref, Exited: s.at}, true
+		}
+		return sensor.Process{}, false
+	})
+	if len(s.tunnels.holders) != 1 || !s.tunnels.holders[holder] {
+		t.Errorf("under watch: %v, want the one that runs", s.tunnels.holders)
+	}
+}
+
 func TestWatchIsBounded(t *testing.T) {
 	s := newStage(t)
 	for i := range uint32(maxHolders + 5) {
