@@ -10,7 +10,6 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
-	"github.com/cilium/ebpf/ringbuf"
 	"github.com/cilium/ebpf/rlimit"
 )
 
@@ -37,7 +36,7 @@ type Kernel struct {
 	hooks    []*attached
 	closed   bool
 	maps     map[string]*ebpf.Map
-	reader   *ringbuf.Reader
+	ring     *ring
 	control  controlState
 	prefixes map[prefixKey]struct{}
 }
@@ -67,7 +66,8 @@ func Load(cfg Config) (_ *Kernel, err error) {
 			return nil, a.err
 		}
 	}
-	k.reader, err = ringbuf.NewReader(k.maps[packetMapRecords])
+	records := k.maps[packetMapRecords]
+	k.ring, err = openRing(records.FD(), int(records.MaxEntries()))
 	if err != nil {
 		return nil, fmt.Errorf("open ring buffer: %w", err)
 	}
@@ -178,28 +178,15 @@ const (
 // Read passes records to handle until ctx ends. The slice is valid during the
 // call only. idle is called whenever the ring was found empty.
 func (k *Kernel) Read(ctx context.Context, handle func([]byte), idle func()) error {
-	stop := context.AfterFunc(ctx, func() { k.reader.Flush() })
-	defer stop()
-	var rec ringbuf.Record
-	interval, busy := pollMax, false
+	interval := pollMax
 	for ctx.Err() == nil {
-		if busy {
+		if err := k.ring.wait(interval); err != nil {
+			return err
+		}
+		if k.ring.drain(handle) {
 			interval = pollMin
 		} else {
 			interval = min(interval*2, pollMax)
-		}
-		busy = false
-		k.reader.SetDeadline(time.Now().Add(interval))
-		for {
-			err := k.reader.ReadInto(&rec)
-			if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, ringbuf.ErrFlushed) {
-				break
-			}
-			if err != nil {
-				return fmt.Errorf("read ring buffer: %w", err)
-			}
-			busy = true
-			handle(rec.RawSample)
 		}
 		idle()
 	}
@@ -223,8 +210,8 @@ func (k *Kernel) Close() error {
 			errs = append(errs, a.program.Close())
 		}
 	}
-	if k.reader != nil {
-		errs = append(errs, k.reader.Close())
+	if k.ring != nil {
+		errs = append(errs, k.ring.Close())
 	}
 	for _, m := range k.maps {
 		errs = append(errs, m.Close())

@@ -228,7 +228,7 @@ func (c *processCache) get(ref ProcessRef) (Process, bool) {
 	}
 	read, ok := readProcess(ref.PID, c.boot)
 	if !ok || keyOf(read.Ref) != keyOf(ref) { // gone, or the number is another's
-		return clone(p), p.Ref.PID != 0
+		return c.gone(ref, now)
 	}
 	if p.Ref.PID != 0 {
 		read.Ref, read.Parent, read.Start, read.CgroupID = p.Ref, p.Parent, p.Start, p.CgroupID
@@ -245,6 +245,23 @@ func (c *processCache) get(ref ProcessRef) (Process, bool) {
 	}
 	c.store(&known{Process: read, looked: now})
 	return clone(read), true
+}
+
+// gone takes a process that is there no more for ended, where its exit was lost,
+// and gives what was known of it.
+func (c *processCache) gone(ref ProcessRef, now time.Time) (Process, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := c.find(ref)
+	if k == nil {
+		return Process{}, false
+	}
+	if k.Exited.IsZero() {
+		k.Exited = now
+		c.store(k)
+		delete(c.live, ref.PID)
+	}
+	return clone(k.Process), true
 }
 
 // started gives the processes that began since then.

@@ -17,6 +17,21 @@ func event(kind bpf.Kind, pid uint32, start time.Duration, parent uint32, exec *
 	}
 }
 
+// A process whose exit was lost is found to be gone when it is asked for, and
+// forgotten like any other then.
+func TestLostExitIsNoticed(t *testing.T) {
+	c := newProcessCache(10, time.Minute)
+	ref := ProcessRef{childPID, uint64(time.Second)}
+	c.exec(event(bpf.KindExec, childPID, time.Second, 1, &bpf.Exec{Path: "/opt/vpn", PathWhole: true}))
+	if got, ok := c.get(ref); !ok || got.Exited.IsZero() || got.Executable != "/opt/vpn" {
+		t.Errorf("%+v, %v: want what was known, and that it has ended", got, ok)
+	}
+	c.expire(time.Now().Add(2 * time.Minute))
+	if _, ok := c.get(ref); ok {
+		t.Error("it is remembered for ever")
+	}
+}
+
 // Numbers above the kernel's largest PID (2^22): /proc has none of them.
 const (
 	parentPID = 1<<22 + 1 + iota
