@@ -37,7 +37,11 @@ func carriedBy(facts *sensor.TunnelFacts, relay *Relay, traffic map[sensor.FlowK
 	switch bytes, known := relayed(relay, traffic); {
 	case len(facts.Devices) > 0:
 		c.name, c.bytes = strings.Join(facts.Devices, " "), facts.DeviceBytes
-		c.holds = fmt.Sprintf("the owner holds the tunnel device %s", strings.Join(facts.Devices, ", "))
+		who := "the owner"
+		if facts.Through != "" {
+			who = facts.Through + ","
+		}
+		c.holds = fmt.Sprintf("%s holds the tunnel device %s", who, strings.Join(facts.Devices, ", "))
 		if !facts.Since.IsZero() {
 			c.holds += " since " + facts.Since.UTC().Format(time.RFC3339)
 		}

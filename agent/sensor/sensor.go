@@ -117,7 +117,8 @@ type Process struct {
 
 // TunnelFacts are host evidence: what ties a process to a tunnel.
 type TunnelFacts struct {
-	Devices []string // TUN/TAP interfaces it holds open ("tun0"), with a "?" name where unknown
+	Devices []string // TUN/TAP and ppp interfaces it holds open ("tun0"), with a "?" name where unknown
+	Through string   // who holds Devices for it, in words, where it does not itself: pppd
 	Since   time.Time
 	// DeviceBytes is the traffic of Devices, in the network namespace of the
 	// process; zero where it is not known.

@@ -62,6 +62,7 @@ func (s *Socket) Run(ctx context.Context, h Handler, ready func()) error {
 	defer s.stop(kernel)
 	c := newConverter(s, kernel, h)
 	s.processes.scan()
+	s.tunnels.seedPPP()
 	if err := kernel.Seed(c.handle); err != nil {
 		s.log.Warn("sockets older than the agent have no owner until they send", "error", err)
 	}

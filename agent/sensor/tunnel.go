@@ -19,7 +19,13 @@ type tunnelFinder struct {
 	products  *productReader
 
 	mu     sync.Mutex
-	openAt map[processKey]time.Time // of a TUN or ppp device
+	openAt map[processKey]open
+}
+
+// open is when a process opened a tunnel device.
+type open struct {
+	at  time.Time
+	ppp bool // and no TUN device
 }
 
 // openLimit bounds the remembered opens; a process that has none is still found
@@ -27,16 +33,16 @@ type tunnelFinder struct {
 const openLimit = 4096
 
 func newTunnelFinder(processes *processCache) *tunnelFinder {
-	return &tunnelFinder{processes: processes, products: newProductReader(), openAt: map[processKey]time.Time{}}
+	return &tunnelFinder{processes: processes, products: newProductReader(), openAt: map[processKey]open{}}
 }
 
 // opened notes that a process opened a tunnel device.
-func (t *tunnelFinder) opened(ref ProcessRef, at time.Time) {
+func (t *tunnelFinder) opened(ref ProcessRef, at time.Time, ppp bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	key := keyOf(ref)
 	if _, known := t.openAt[key]; !known && len(t.openAt) < openLimit {
-		t.openAt[key] = at
+		t.openAt[key] = open{at, ppp}
 	}
 }
 
@@ -53,18 +59,24 @@ func (t *tunnelFinder) facts(ref ProcessRef) (TunnelFacts, bool) {
 		return TunnelFacts{}, false
 	}
 	var facts TunnelFacts
-	facts.Devices = tunnelDevices(ref.PID)
+	holder := ref
+	facts.Devices = append(tunnelDevices(ref.PID), pppDevices(ref.PID)...)
+	if len(facts.Devices) == 0 {
+		if other, words, ok := t.pppFor(ref); ok {
+			holder, facts.Through, facts.Devices = other, words, pppDevices(other.PID)
+		}
+	}
 	if len(facts.Devices) > 0 {
-		facts.DeviceBytes = deviceBytes(ref.PID, facts.Devices)
+		facts.DeviceBytes = deviceBytes(holder.PID, facts.Devices)
 	}
 	facts.Product, facts.Reason, facts.Libraries = t.products.of(ref.PID)
 	if len(facts.Devices) == 0 && facts.Product == "" && len(facts.Libraries) == 0 {
 		return TunnelFacts{}, false
 	}
 	t.mu.Lock()
-	facts.Since = t.openAt[keyOf(ref)]
+	facts.Since = t.openAt[keyOf(holder)].at
 	t.mu.Unlock()
-	if p, ok := t.processes.get(ref); ok && facts.Since.IsZero() && len(facts.Devices) > 0 {
+	if p, ok := t.processes.get(holder); ok && facts.Since.IsZero() && len(facts.Devices) > 0 {
 		facts.Since = p.Start // the open itself was not seen
 	}
 	return facts, true

@@ -29,6 +29,10 @@ func chosen(env, name string) bool {
 	return list == "" || slices.Contains(strings.Split(list, ","), name)
 }
 
+func chosenPieces() []piece {
+	return slices.DeleteFunc(slices.Clone(pieces), func(p piece) bool { return !chosen(piecesEnv, p.name) })
+}
+
 // TestKernels runs the kernel tests on the newest kernel of each suite.
 func TestKernels(t *testing.T) {
 	if os.Getenv(kernelsEnv) == "" {
@@ -69,7 +73,7 @@ func build(t *testing.T) string {
 			t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
 		}
 	}
-	for _, p := range pieces {
+	for _, p := range chosenPieces() {
 		compile("test", "-c", "-o", filepath.Join(dir, p.name+".test"), "./"+p.dir)
 	}
 	compile("build", "-o", filepath.Join(dir, "sallyport"), "./cmd/sallyport")
@@ -85,7 +89,7 @@ func try(t *testing.T, s suite, shared string) {
 	g := &guest{kernel: k, dir: shared}
 	clear(t, shared)
 	fmt.Fprintf(&g.script, "/guest/sallyport doctor --output json > /guest/doctor.json 2> /guest/doctor.err\n")
-	pieces := slices.DeleteFunc(slices.Clone(pieces), func(p piece) bool { return !chosen(piecesEnv, p.name) })
+	pieces := chosenPieces()
 	for _, p := range pieces {
 		g.runs(p.name, filepath.Join(root(t), p.dir), p.skip)
 	}
