@@ -24,7 +24,8 @@ import (
 // SocketName is the socket's file name in the agent's state folder.
 const SocketName = "agent.sock"
 
-// keptFindings bounds the findings kept for the operator, newest first.
+// keptFindings bounds the findings kept for the operator, without their packets:
+// some 3 kB each. Those are in the spool and at the destinations.
 const keptFindings = 1000
 
 // requestLimit bounds one request's time, reloadLimit that of a reload: packs of
@@ -58,8 +59,13 @@ func NewServer(stateDir string, agent Agent, log hclog.Logger) *Server {
 	return &Server{path: filepath.Join(stateDir, SocketName), agent: agent, log: log.Named("control")}
 }
 
-// Keep remembers a finding for the operator.
+// Keep remembers a finding for the operator: of its evidence, that there is some.
 func (s *Server) Keep(f rules.Finding) {
+	if f.Evidence != nil {
+		digest := *f.Evidence
+		digest.PCAPNG = nil
+		f.Evidence = &digest
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.recent) < keptFindings {

@@ -79,6 +79,21 @@ func TestForcedReloadNamesItsOperator(t *testing.T) {
 	}
 }
 
+// What is kept does not grow with the packets, and the finding that came in is
+// left as it was.
+func TestPacketsAreNotKept(t *testing.T) {
+	s := NewServer(t.TempDir(), agent{}, hclog.NewNullLogger())
+	f := rules.Finding{ID: "a", Evidence: &rules.Evidence{PCAPNG: make([]byte, 1<<20), Packets: 12, SHA256: "ab"}}
+	s.Keep(f)
+	kept := s.findings()[0].Evidence
+	if kept == nil || kept.PCAPNG != nil || kept.Packets != 12 || kept.SHA256 != "ab" {
+		t.Errorf("kept %+v", kept)
+	}
+	if len(f.Evidence.PCAPNG) != 1<<20 {
+		t.Error("the finding lost its packets")
+	}
+}
+
 func TestReloadErrorReachesTheOperator(t *testing.T) {
 	dir := t.TempDir()
 	serve(t, dir, agent{reload: errors.New("x.yaml:3: unknown field")})
