@@ -11,19 +11,20 @@ import (
 // and passes over those that do not answer.
 type balancer struct {
 	listener net.Listener
+	at       place // from where it reaches the targets
 
 	mu      sync.Mutex
 	targets []string
 	next    int
 }
 
-func startBalancer(t *testing.T, targets ...string) *balancer {
+func startBalancer(t testing.TB, at place, targets ...string) *balancer {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &balancer{listener: l, targets: targets}
+	b := &balancer{listener: l, at: at, targets: targets}
 	t.Cleanup(func() { l.Close() })
 	go func() {
 		for {
@@ -51,7 +52,7 @@ func (b *balancer) dial() net.Conn {
 	defer b.mu.Unlock()
 	for range b.targets {
 		b.next = (b.next + 1) % len(b.targets)
-		if c, err := net.Dial("tcp", b.targets[b.next]); err == nil {
+		if c, err := b.at.Dial("tcp", b.targets[b.next]); err == nil {
 			return c
 		}
 	}

@@ -24,21 +24,27 @@ type member struct {
 	site       *site
 	file       string
 	exportPath string
+	at         place
 }
 
-// startMembers starts collectors that are one.
-func startMembers(t *testing.T, c *natsCluster, postgres string, n int) []*member {
+// restart starts a member that has ended.
+func (m *member) restart(t testing.TB) { m.process = startProcess(t, m.file, m.at) }
+
+// startMembers starts collectors that are one, each at its place. local is how
+// the test itself reaches their store.
+func startMembers(t testing.TB, c *natsCluster, postgres, local string, places ...place) []*member {
 	t.Helper()
 	ca := filepath.Join(t.TempDir(), "ca")
 	var list []*member
-	for i := range n {
+	for i, at := range places {
 		cfg := testConfig(t)
-		cfg.Stream, cfg.Store.Postgres, cfg.Identity.Folder = c.cfg, postgres, ca
-		m := &member{site: &site{cfg: cfg}, exportPath: filepath.Join(t.TempDir(), "out.jsonl")}
+		cfg.Stream, cfg.Store.Postgres, cfg.Identity.Folder = c.cfg, local, ca
+		cfg.Identity.Names = append(cfg.Identity.Names, at.addr)
+		m := &member{at: at, site: &site{cfg: cfg}, exportPath: filepath.Join(t.TempDir(), "out.jsonl")}
 		text, err := yaml.Marshal(map[string]any{
 			"state_dir": cfg.State, "url": cfg.URL,
-			"listen":   map[string]any{"agents": "127.0.0.1:0", "people": "127.0.0.1:0", "health": "127.0.0.1:0"},
-			"identity": map[string]any{"folder": ca},
+			"listen":   map[string]any{"agents": at.addr + ":0", "people": "127.0.0.1:0", "health": "127.0.0.1:0"},
+			"identity": map[string]any{"folder": ca, "names": []string{"127.0.0.1"}},
 			"store":    map[string]any{"postgres": postgres},
 			"stream": map[string]any{
 				"url": c.cfg.URL, "credentials": c.cfg.Credentials, "ca": c.cfg.CA, "certificate": c.cfg.Certificate, "key": c.cfg.Key,
@@ -56,7 +62,7 @@ func startMembers(t *testing.T, c *natsCluster, postgres string, n int) []*membe
 				t.Fatal(err)
 			}
 		}
-		m.process = startProcess(t, m.file)
+		m.restart(t)
 		list = append(list, m)
 	}
 	return list
@@ -65,11 +71,12 @@ func startMembers(t *testing.T, c *natsCluster, postgres string, n int) []*membe
 // sender sends batches without end; what was not acknowledged it sends again.
 type sender struct {
 	agent        *agent
+	moves        bool // to another collector when one is not available
 	acknowledged atomic.Int64
 	retries      atomic.Int64
 }
 
-func (s *sender) run(t *testing.T, stop <-chan struct{}) {
+func (s *sender) run(t testing.TB, stop <-chan struct{}) {
 	const batch = 10
 	for seq := uint64(1); ; seq += batch {
 		var lines []rules.Envelope
@@ -89,8 +96,11 @@ func (s *sender) run(t *testing.T, stop <-chan struct{}) {
 	}
 }
 
-func (s *sender) once(t *testing.T, lines []rules.Envelope) bool {
+func (s *sender) once(t testing.TB, lines []rules.Envelope) bool {
 	status, body, err := s.agent.send(lines)
+	if err != nil || s.moves && status != http.StatusOK {
+		s.agent.client.CloseIdleConnections() // it may lead nowhere: the next goes through the balancer again
+	}
 	if err != nil || status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
 		return false
 	}
@@ -112,8 +122,8 @@ func TestSeveralCollectorsAreOne(t *testing.T) {
 	cluster := startNATS(t)
 	cluster.whole(t)
 	postgres := postgrestest.New(t)
-	members := startMembers(t, cluster, postgres.DSN, 2)
-	balancer := startBalancer(t, members[0].agents, members[1].agents)
+	members := startMembers(t, cluster, postgres.DSN, postgres.DSN, loopback, loopback)
+	balancer := startBalancer(t, loopback, members[0].agents, members[1].agents)
 	token := members[0].site.token(t)
 	var senders []*sender
 	for i := range agents {
@@ -123,16 +133,10 @@ func TestSeveralCollectorsAreOne(t *testing.T) {
 	for _, s := range senders {
 		running.Go(func() { s.run(t, stop) })
 	}
-	acknowledged := func() (n int64) {
-		for _, s := range senders {
-			n += s.acknowledged.Load()
-		}
-		return n
-	}
 	goesOn := func(what string) {
 		t.Helper()
-		target := acknowledged() + step
-		eventually(t, "findings taken "+what, func() bool { return acknowledged() >= target })
+		target := total(senders) + step
+		eventually(t, "findings taken "+what, func() bool { return total(senders) >= target })
 	}
 	goesOn("at first")
 	for i := range cluster.procs {
@@ -144,7 +148,7 @@ func TestSeveralCollectorsAreOne(t *testing.T) {
 	for i, m := range members {
 		m.kill()
 		goesOn(fmt.Sprintf("without collector %d", i))
-		m.process = startProcess(t, m.file)
+		m.restart(t)
 		balancer.set(i, m.agents)
 		goesOn(fmt.Sprintf("with collector %d again", i))
 	}
@@ -155,7 +159,22 @@ func TestSeveralCollectorsAreOne(t *testing.T) {
 	close(stop)
 	running.Wait()
 
-	want := acknowledged()
+	arrived(t, members, senders)
+}
+
+// total is how many findings were acknowledged.
+func total(senders []*sender) (n int64) {
+	for _, s := range senders {
+		n += s.acknowledged.Load()
+	}
+	return n
+}
+
+// arrived waits until all that was acknowledged is in the store and in the
+// exported files, and checks that nothing else is.
+func arrived(t testing.TB, members []*member, senders []*sender) {
+	t.Helper()
+	want := total(senders)
 	eventually(t, "every acknowledged revision in the store", func() bool { return members[0].site.counts(t).Revisions >= want })
 	if got := members[0].site.counts(t).Revisions; got != want {
 		t.Errorf("%d revisions in the store, %d acknowledged and no other sent", got, want)
@@ -182,7 +201,7 @@ func TestSeveralCollectorsAreOne(t *testing.T) {
 
 // checkAgents checks what the store says of each agent: as many as were
 // acknowledged, and no number missing.
-func checkAgents(t *testing.T, cfg Config, senders []*sender) {
+func checkAgents(t testing.TB, cfg Config, senders []*sender) {
 	t.Helper()
 	st, err := store.Open(t.Context(), cfg.Store, cfg.State)
 	if err != nil {

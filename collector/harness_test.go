@@ -2,6 +2,7 @@ package collector
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -137,6 +138,8 @@ type agent struct {
 	cert   tls.Certificate
 	ca     *x509.CertPool
 	client *http.Client
+	// timeout of a request; patience where it is 0.
+	timeout time.Duration
 }
 
 // newAgent enrols.
@@ -185,7 +188,7 @@ func (a *agent) connect() {
 	if a.cert.PrivateKey != nil {
 		cfg.Certificates = []tls.Certificate{a.cert}
 	}
-	a.client = &http.Client{Transport: &http.Transport{TLSClientConfig: cfg, ForceAttemptHTTP2: true}, Timeout: patience}
+	a.client = &http.Client{Transport: &http.Transport{TLSClientConfig: cfg, ForceAttemptHTTP2: true}, Timeout: cmp.Or(a.timeout, patience)}
 }
 
 func (a *agent) post(t testing.TB, path string, body, out any) int {

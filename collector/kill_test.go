@@ -48,7 +48,7 @@ type process struct {
 }
 
 // again has the test binary run as something else, with the file at path.
-func again(t *testing.T, env, path string) *exec.Cmd {
+func again(t testing.TB, env, path string) *exec.Cmd {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
@@ -60,9 +60,12 @@ func again(t *testing.T, env, path string) *exec.Cmd {
 	return cmd
 }
 
-func startProcess(t *testing.T, configFile string) *process {
+func startProcess(t testing.TB, configFile string, at ...place) *process {
 	t.Helper()
 	p := &process{cmd: again(t, childEnv, configFile)}
+	if len(at) > 0 {
+		p.cmd = at[0].inside(p.cmd)
+	}
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -48,35 +48,41 @@ func natsChild(path string) int {
 // natsCluster is three NATS servers, with TLS in both directions and accounts
 // that JWTs are for, as operators run them.
 type natsCluster struct {
-	cfg   stream.Config // what a collector needs
-	files []string
-	procs []*exec.Cmd
+	cfg    stream.Config // what a collector needs
+	files  []string
+	procs  []*exec.Cmd
+	places []place
+	from   place // from where the test reaches them
 }
 
-func startNATS(t *testing.T) *natsCluster {
+// startNATS starts three servers, on loopback or each at a place of its own.
+func startNATS(t testing.TB, places ...place) *natsCluster {
 	t.Helper()
 	const nodes = 3
 	folder := t.TempDir()
-	c := &natsCluster{cfg: stream.DefaultConfig()}
+	if len(places) == 0 {
+		places = []place{{addr: "127.0.0.1"}, {addr: "127.0.0.1"}, {addr: "127.0.0.1"}}
+	}
+	c := &natsCluster{cfg: stream.DefaultConfig(), places: places}
 	c.cfg.Replicas = nodes
-	certify(t, folder, &c.cfg)
+	certify(t, folder, &c.cfg, places)
 	auth := operator(t, folder, &c.cfg)
 	ports := freePorts(t, 2*nodes)
 	var urls, routes []string
 	for i := range nodes {
-		urls = append(urls, fmt.Sprintf("nats://127.0.0.1:%d", ports[i]))
-		routes = append(routes, fmt.Sprintf("\"nats-route://127.0.0.1:%d\"", ports[nodes+i]))
+		urls = append(urls, fmt.Sprintf("nats://%s:%d", places[i].addr, ports[i]))
+		routes = append(routes, fmt.Sprintf("\"nats-route://%s:%d\"", places[i].addr, ports[nodes+i]))
 	}
 	c.cfg.URL = strings.Join(urls, ",")
 	for i := range nodes {
 		text := fmt.Sprintf(`
 server_name: n%d
-listen: "127.0.0.1:%d"
+listen: "%s:%d"
 max_payload: 8MB
 jetstream { store_dir: "%s/n%d", sync_interval: always }
 tls { cert_file: "%s/server.crt", key_file: "%s/server.key", ca_file: "%s/ca.crt", verify: true }
-cluster { name: sallyport, listen: "127.0.0.1:%d", routes: [ %s ] }
-%s`, i, ports[i], folder, i, folder, folder, folder, ports[nodes+i], strings.Join(routes, ", "), auth)
+cluster { name: sallyport, listen: "%s:%d", routes: [ %s ] }
+%s`, i, places[i].addr, ports[i], folder, i, folder, folder, folder, places[i].addr, ports[nodes+i], strings.Join(routes, ", "), auth)
 		path := filepath.Join(folder, fmt.Sprintf("n%d.conf", i))
 		write(t, path, []byte(text))
 		c.files, c.procs = append(c.files, path), append(c.procs, nil)
@@ -90,9 +96,9 @@ cluster { name: sallyport, listen: "127.0.0.1:%d", routes: [ %s ] }
 	return c
 }
 
-func (c *natsCluster) start(t *testing.T, i int) {
+func (c *natsCluster) start(t testing.TB, i int) {
 	t.Helper()
-	cmd := again(t, natsEnv, c.files[i])
+	cmd := c.places[i].inside(again(t, natsEnv, c.files[i]))
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -105,10 +111,10 @@ func (c *natsCluster) kill(i int) {
 }
 
 // whole waits until every server has what the others have.
-func (c *natsCluster) whole(t *testing.T) {
+func (c *natsCluster) whole(t testing.TB) {
 	t.Helper()
 	eventually(t, "three NATS servers that are current", func() bool {
-		conn, err := nats.Connect(c.cfg.URL, nats.UserCredentials(c.cfg.Credentials), nats.RootCAs(c.cfg.CA), nats.ClientCert(c.cfg.Certificate, c.cfg.Key))
+		conn, err := nats.Connect(c.cfg.URL, nats.SetCustomDialer(c.from), nats.UserCredentials(c.cfg.Credentials), nats.RootCAs(c.cfg.CA), nats.ClientCert(c.cfg.Certificate, c.cfg.Key))
 		if err != nil {
 			return false
 		}
@@ -138,13 +144,17 @@ func (c *natsCluster) whole(t *testing.T) {
 }
 
 // certify makes the certificates of servers and clients.
-func certify(t *testing.T, folder string, cfg *stream.Config) {
+func certify(t testing.TB, folder string, cfg *stream.Config, places []place) {
 	t.Helper()
 	ca, err := identity.CreateAuthority(folder, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	served, err := ca.IssueServer([]string{"127.0.0.1"}, time.Hour, time.Now())
+	var names []string
+	for _, p := range places {
+		names = append(names, p.addr)
+	}
+	served, err := ca.IssueServer(names, time.Hour, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +171,7 @@ func certify(t *testing.T, folder string, cfg *stream.Config) {
 	cfg.CA, cfg.Certificate, cfg.Key = folder+"/ca.crt", folder+"/client.crt", folder+"/client.key"
 }
 
-func writePair(t *testing.T, path string, pair *tls.Certificate) {
+func writePair(t testing.TB, path string, pair *tls.Certificate) {
 	t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
 	if err != nil {
@@ -173,7 +183,7 @@ func writePair(t *testing.T, path string, pair *tls.Certificate) {
 
 // operator makes an operator, a system account, an account with JetStream, and a
 // user's credentials file; it gives the servers' part of the configuration.
-func operator(t *testing.T, folder string, cfg *stream.Config) string {
+func operator(t testing.TB, folder string, cfg *stream.Config) string {
 	t.Helper()
 	pair := func(make func() (nkeys.KeyPair, error)) (nkeys.KeyPair, string) {
 		t.Helper()
@@ -219,7 +229,7 @@ func operator(t *testing.T, folder string, cfg *stream.Config) string {
 
 // freePorts are ports that were free a moment ago: servers of a cluster must
 // know each other's before they start.
-func freePorts(t *testing.T, n int) []int {
+func freePorts(t testing.TB, n int) []int {
 	t.Helper()
 	var ports []int
 	for range n {
@@ -233,7 +243,7 @@ func freePorts(t *testing.T, n int) []int {
 	return ports
 }
 
-func write(t *testing.T, path string, text []byte) {
+func write(t testing.TB, path string, text []byte) {
 	t.Helper()
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)

@@ -42,6 +42,9 @@ func (s *Stream) Consume(ctx context.Context, c Consumer, handle func(context.Co
 			continue
 		}
 		logger.Warn("stream not read", "error", err, "retry_in", wait)
+		if s.cfg.URL != "" {
+			s.failed(ctx, err)
+		}
 		sleep(ctx, jitter(wait))
 		wait = min(2*wait, maxBackoff/4)
 	}

@@ -33,7 +33,8 @@ type Stream struct {
 	cfg     Config
 	folder  string
 	logger  hclog.Logger
-	broken  atomic.Bool   // an append failed since the server was started
+	broken  atomic.Bool   // an append failed since the server was started, or left
+	moved   time.Time     // when Run last left a server of a cluster
 	kick    chan struct{} // look at the server now
 	trimNow chan struct{} // the stream is full
 
@@ -110,8 +111,17 @@ func (s *Stream) connect() error {
 	return nil
 }
 
+// Of a server of a cluster: how long it may take to be reached, and how often it is
+// asked whether it is there. The client's own two minutes would leave a collector
+// with a server that the network has swallowed.
+const (
+	dialTimeout  = 3 * time.Second
+	pingInterval = 5 * time.Second
+)
+
 func (s *Stream) connectCluster() error {
-	options := []nats.Option{nats.Name("sallyport-collector"), nats.MaxReconnects(-1), nats.ReconnectWait(time.Second)}
+	options := []nats.Option{nats.Name("sallyport-collector"), nats.MaxReconnects(-1), nats.ReconnectWait(time.Second),
+		nats.Timeout(dialTimeout), nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(2)}
 	if s.cfg.Credentials != "" {
 		options = append(options, nats.UserCredentials(s.cfg.Credentials))
 	}
@@ -243,14 +253,13 @@ func (s *Stream) room() error {
 // client has no name for it.
 const errorFull jetstream.ErrorCode = 10077
 
-// failed has Run do at once what helps: trim a full stream, reopen a broken one.
-// A sender that hung up proves nothing, and a cluster mends itself.
+// failed has Run do at once what helps: trim a full stream, reopen a broken one,
+// try another server of a cluster. A sender that hung up proves nothing.
 func (s *Stream) failed(ctx context.Context, err error) {
 	var api *jetstream.APIError
 	switch {
 	case errors.As(err, &api) && api.ErrorCode == errorFull:
 		signal(s.trimNow)
-	case s.cfg.URL != "":
 	case ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded):
 		s.broken.Store(true)
 		signal(s.kick)

@@ -43,6 +43,10 @@ func (s *Stream) Run(ctx context.Context) error {
 			s.tidy(ctx)
 			continue
 		}
+		if s.cfg.URL != "" {
+			s.move()
+			continue
+		}
 		if s.healthy() {
 			continue
 		}
@@ -60,15 +64,34 @@ func (s *Stream) tidy(ctx context.Context) {
 }
 
 func (s *Stream) healthy() bool {
-	if s.cfg.URL != "" {
-		return true // the client reconnects by itself
-	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.conn == nil || s.server == nil || s.broken.Load() {
 		return false
 	}
 	return s.server.JetStreamEnabled()
+}
+
+// moveInterval is how long a server of a cluster is tried.
+const moveInterval = 10 * time.Second
+
+// move leaves a server of a cluster through which nothing could be appended or
+// read: it answers, but may be cut off from the others. The client then takes
+// another; one that has lost its connection does so by itself.
+func (s *Stream) move() {
+	if !s.broken.Swap(false) || time.Since(s.moved) < moveInterval {
+		return
+	}
+	s.moved = time.Now()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.conn == nil || !s.conn.IsConnected() {
+		return
+	}
+	s.logger.Warn("stream's server left for another", "server", s.conn.ConnectedUrlRedacted())
+	if err := s.conn.ForceReconnect(); err != nil {
+		s.logger.Warn("stream's server not left", "error", err)
+	}
 }
 
 // recover makes the stream take entries again, when there is room.
