@@ -16,23 +16,24 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	askMapControls      = "controls"
-	askMapCounters      = "counters"
-	askMapDoneFlows     = "done_flows"
-	askMapPaces         = "paces"
-	askMapPrefixes4     = "prefixes4"
-	askMapPrefixes6     = "prefixes6"
-	askMapRecords       = "records"
-	askMapSockets       = "sockets"
-	askMapUdpFlows      = "udp_flows"
-	askProgConnect4     = "connect4"
-	askProgConnect6     = "connect6"
-	askProgRelease      = "release"
-	askProgSendmsg4     = "sendmsg4"
-	askProgSendmsg6     = "sendmsg6"
-	askVarHalfRing      = "half_ring"
-	askVarReleaseTcp    = "release_tcp"
-	askVarUpdateSeconds = "update_seconds"
+	askMapControls   = "controls"
+	askMapCounters   = "counters"
+	askMapDoneFlows  = "done_flows"
+	askMapPaces      = "paces"
+	askMapPrefixes4  = "prefixes4"
+	askMapPrefixes6  = "prefixes6"
+	askMapRecords    = "records"
+	askMapSockets    = "sockets"
+	askMapUdpFlows   = "udp_flows"
+	askProgConnect4  = "connect4"
+	askProgConnect6  = "connect6"
+	askProgRelease   = "release"
+	askProgSendmsg4  = "sendmsg4"
+	askProgSendmsg6  = "sendmsg6"
+	askVarFlowSlots  = "flow_slots"
+	askVarHalfRing   = "half_ring"
+	askVarReleaseTcp = "release_tcp"
+	askVarTyped      = "typed"
 )
 
 // loadAsk returns the embedded CollectionSpec for ask.
@@ -103,9 +104,10 @@ type askMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type askVariableSpecs struct {
-	HalfRing      *ebpf.VariableSpec `ebpf:"half_ring"`
-	ReleaseTcp    *ebpf.VariableSpec `ebpf:"release_tcp"`
-	UpdateSeconds *ebpf.VariableSpec `ebpf:"update_seconds"`
+	FlowSlots  *ebpf.VariableSpec `ebpf:"flow_slots"`
+	HalfRing   *ebpf.VariableSpec `ebpf:"half_ring"`
+	ReleaseTcp *ebpf.VariableSpec `ebpf:"release_tcp"`
+	Typed      *ebpf.VariableSpec `ebpf:"typed"`
 }
 
 // askObjects contains all objects after they have been loaded into the kernel.
@@ -157,9 +159,10 @@ func (m *askMaps) Close() error {
 //
 // It can be passed to loadAskObjects or ebpf.CollectionSpec.LoadAndAssign.
 type askVariables struct {
-	HalfRing      *ebpf.Variable `ebpf:"half_ring"`
-	ReleaseTcp    *ebpf.Variable `ebpf:"release_tcp"`
-	UpdateSeconds *ebpf.Variable `ebpf:"update_seconds"`
+	FlowSlots  *ebpf.Variable `ebpf:"flow_slots"`
+	HalfRing   *ebpf.Variable `ebpf:"half_ring"`
+	ReleaseTcp *ebpf.Variable `ebpf:"release_tcp"`
+	Typed      *ebpf.Variable `ebpf:"typed"`
 }
 
 // askPrograms contains all programs after they have been loaded into the kernel.

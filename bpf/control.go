@@ -33,7 +33,7 @@ func (k *Kernel) renew() error {
 }
 
 func (k *Kernel) writeControl() error {
-	value := [2]uint32{k.control.generation, k.control.seconds}
+	value := [3]uint32{k.control.generation, k.control.seconds, k.cfg.UpdateSeconds}
 	if err := k.maps[packetMapControls].Update(uint32(0), value, ebpf.UpdateAny); err != nil {
 		return fmt.Errorf("write control: %w", err)
 	}
@@ -43,7 +43,8 @@ func (k *Kernel) writeControl() error {
 // Done has the kernel copy no more packets of a flow. remote is the peer of an
 // unconnected socket, else invalid.
 func (k *Kernel) Done(cookie uint64, remote netip.AddrPort) error {
-	if err := k.maps[packetMapDoneFlows].Update(flowKey(cookie, remote), uint8(1), ebpf.UpdateAny); err != nil {
+	mark := markOf(cookie, remote)
+	if err := k.maps[packetMapDoneFlows].Update(k.slot(mark), mark, ebpf.UpdateAny); err != nil {
 		return fmt.Errorf("mark flow done: %w", err)
 	}
 	return nil

@@ -31,7 +31,6 @@ int device(struct bpf_cgroup_dev_ctx *ctx)
 		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
 		return 1;
 	}
-	bpf_ringbuf_submit(e, wakeup());
-	count(SEEN_PROCESSES);
+	submit(e, SEEN_PROCESSES, 1);
 	return 1;
 }

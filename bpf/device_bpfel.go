@@ -26,7 +26,9 @@ const (
 	deviceMapSockets   = "sockets"
 	deviceMapUdpFlows  = "udp_flows"
 	deviceProgDevice   = "device"
+	deviceVarFlowSlots = "flow_slots"
 	deviceVarHalfRing  = "half_ring"
+	deviceVarTyped     = "typed"
 )
 
 // loadDevice returns the embedded CollectionSpec for device.
@@ -93,7 +95,9 @@ type deviceMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type deviceVariableSpecs struct {
-	HalfRing *ebpf.VariableSpec `ebpf:"half_ring"`
+	FlowSlots *ebpf.VariableSpec `ebpf:"flow_slots"`
+	HalfRing  *ebpf.VariableSpec `ebpf:"half_ring"`
+	Typed     *ebpf.VariableSpec `ebpf:"typed"`
 }
 
 // deviceObjects contains all objects after they have been loaded into the kernel.
@@ -145,7 +149,9 @@ func (m *deviceMaps) Close() error {
 //
 // It can be passed to loadDeviceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type deviceVariables struct {
-	HalfRing *ebpf.Variable `ebpf:"half_ring"`
+	FlowSlots *ebpf.Variable `ebpf:"flow_slots"`
+	HalfRing  *ebpf.Variable `ebpf:"half_ring"`
+	Typed     *ebpf.Variable `ebpf:"typed"`
 }
 
 // devicePrograms contains all programs after they have been loaded into the kernel.

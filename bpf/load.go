@@ -48,6 +48,7 @@ func Load(cfg Config) (_ *Kernel, err error) {
 	if err := rlimit.RemoveMemlock(); err != nil && !errors.Is(err, os.ErrPermission) {
 		return nil, fmt.Errorf("lift memory lock limit: %w", err)
 	}
+	cfg.UDPFlows = max(cfg.UDPFlows&^(setSlots-1), setSlots)
 	k := &Kernel{cfg: cfg, prefixes: map[prefixKey]struct{}{}}
 	defer func() {
 		if err != nil {
@@ -103,8 +104,20 @@ func (k *Kernel) size(spec *ebpf.CollectionSpec) {
 }
 
 // loadProgram loads one program by itself, so that the failure of one leaves the
-// others.
+// others. Kernels differ in which program types may follow typed pointers; what
+// is refused is loaded as one that reads by calls.
 func (k *Kernel) loadProgram(h hook, cache *btf.Cache) (*ebpf.Program, error) {
+	program, err := k.loadAs(h, cache, true)
+	if err == nil {
+		return program, nil
+	}
+	if program, plainErr := k.loadAs(h, cache, false); plainErr == nil {
+		return program, nil
+	}
+	return nil, err
+}
+
+func (k *Kernel) loadAs(h hook, cache *btf.Cache, typed bool) (*ebpf.Program, error) {
 	spec, err := h.object.load()
 	if err != nil {
 		return nil, fmt.Errorf("read object %s: %w", h.object.name, err)
@@ -115,7 +128,7 @@ func (k *Kernel) loadProgram(h hook, cache *btf.Cache) (*ebpf.Program, error) {
 		}
 	}
 	k.size(spec)
-	if err := k.setConstants(spec); err != nil {
+	if err := k.setConstants(spec, typed); err != nil {
 		return nil, err
 	}
 	shared := map[string]*ebpf.Map{}
@@ -132,7 +145,7 @@ func (k *Kernel) loadProgram(h hook, cache *btf.Cache) (*ebpf.Program, error) {
 	return coll.DetachProgram(h.program), nil
 }
 
-func (k *Kernel) setConstants(spec *ebpf.CollectionSpec) error {
+func (k *Kernel) setConstants(spec *ebpf.CollectionSpec, typed bool) error {
 	b := k.cfg.Budgets
 	destroyed := uint32(1)
 	for _, a := range k.hooks {
@@ -140,12 +153,17 @@ func (k *Kernel) setConstants(spec *ebpf.CollectionSpec) error {
 			destroyed = 0
 		}
 	}
+	var follow uint32
+	if typed {
+		follow = 1
+	}
 	for name, value := range map[string]any{
-		packetVarHalfRing:      k.cfg.RingBytes / 2,
-		packetVarUpdateSeconds: k.cfg.UpdateSeconds,
-		packetVarPaceLimit:     k.cfg.PacePerSecond,
-		packetVarBudgets:       [5]uint32{b.Plain, b.Candidate, b.Handshake, b.Attributed, ^uint32(0)},
-		askVarReleaseTcp:       destroyed,
+		packetVarHalfRing:  k.cfg.RingBytes / 2,
+		packetVarFlowSlots: k.cfg.UDPFlows,
+		packetVarPaceLimit: k.cfg.PacePerSecond,
+		packetVarBudgets:   [5]uint32{b.Plain, b.Candidate, b.Handshake, b.Attributed, ^uint32(0)},
+		packetVarTyped:     follow,
+		askVarReleaseTcp:   destroyed,
 	} {
 		if v := spec.Variables[name]; v != nil {
 			if err := v.Set(value); err != nil {

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* Every IP packet of every socket below the root cgroup, out and in. */
 #include "headers/packet.h"
+#include "headers/remotes.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -58,8 +59,8 @@ static __always_inline int within_pace(__u32 second)
 static __always_inline void listen_packet(struct __sk_buff *skb, struct bpf_sock *sk, struct socket_state *s, int out,
 					  struct control c)
 {
-	struct headers h = { .time = bpf_ktime_get_ns() };
-	struct flow f = {};
+	struct headers h = {};
+	struct flow f = { .proto = IPPROTO_TCP };
 
 	if (read_headers(skb, out, &h) || h.proto != IPPROTO_TCP) {
 		count(LOST_HEADER);
@@ -74,22 +75,14 @@ static __always_inline void listen_packet(struct __sk_buff *skb, struct bpf_sock
 		return;
 	}
 	s->listener = 1;
-	if (!s->netns)
-		s->netns = read_netns(plain(sk));
 	f.attributed = c.generation && attributed_addr(h.tuple.remote.addr);
 	if ((!h.length && !f.attributed) || !within_pace(c.seconds))
 		return;
+	if (!s->netns)
+		s->netns = read_netns(sk);
 	f.cookie = bpf_get_socket_cookie(skb);
 	f.socket = h.tuple;
 	copy(skb, &f, s, &h, FLAG_LISTENER | (out ? FLAG_OUT : 0), budgets[CLASS_CANDIDATE]);
-}
-
-static __always_inline void begin(struct flow *f, __u64 cookie, __u64 now, __u8 proto, struct control c)
-{
-	f->cookie = cookie;
-	f->first = now;
-	f->proto = proto;
-	f->reported = c.seconds;
 }
 
 /* unspecified: a socket bound to no address. */
@@ -98,76 +91,69 @@ static __always_inline int unspecified(const __be32 *addr)
 	return !addr[0] && !addr[1] && !addr[3] && (!addr[2] || addr[2] == bpf_htonl(0xffff));
 }
 
-/* local_end reads what the verifier offers of a socket, which costs no call. */
-static __always_inline void local_end(struct bpf_sock *sk, struct endpoint *e)
+/* me tells threads and CPUs apart: a packet leaves in the thread that sends it,
+ * and comes in on a CPU that no other packet interrupts. */
+static __always_inline __u64 me(int out)
 {
-	__be32 four = *(volatile __be32 *)&sk->src_ip4; /* not merged with the loads below: the verifier wants offsets in sight */
-
-	if (sk->family == AF_INET) {
-		map4(e->addr, four);
-	} else {
-		e->addr[0] = sk->src_ip6[0];
-		e->addr[1] = sk->src_ip6[1];
-		e->addr[2] = sk->src_ip6[2];
-		e->addr[3] = sk->src_ip6[3];
-	}
-	e->port = bpf_htons(sk->src_port);
+	return out ? bpf_get_current_task() : bpf_get_smp_processor_id() + 1;
 }
 
 /* unconnected finds the flow of one remote of a socket. Output NAT is undone by
- * the key being what sendmsg asked for, which is also where the answer seems to
+ * the remote being what sendmsg asked for, which is also where the answer seems to
  * come from. */
 static __always_inline struct flow *unconnected(struct __sk_buff *skb, struct bpf_sock *sk, struct socket_state *s,
-						const struct headers *h, int out, struct control c)
+						struct headers *h, int out, int asked, struct control c)
 {
-	struct flow_key key = { .remote = h->tuple.remote };
-	struct flow *f, fresh = {};
+	struct tuple t = { .remote = h->tuple.remote };
+	struct flow *f;
 
 	if (!s->cookie)
 		s->cookie = bpf_get_socket_cookie(skb);
-	key.cookie = s->cookie;
-
-	if (out && s->asking && s->asking == bpf_get_current_task()) {
-		key.remote = s->asked;
+	if (asked) {
+		t.remote = s->asked;
 		s->asking = 0;
 	}
-	f = bpf_map_lookup_elem(&udp_flows, &key);
+	f = find_flow(s->cookie, &t.remote);
 	if (f)
 		return f;
 	s->many = 1;
-	begin(&fresh, key.cookie, h->time, IPPROTO_UDP, c);
-	fresh.unconnected = 1;
-	local_end(sk, &fresh.socket.local);
-	fresh.socket.remote = key.remote;
-	if (unspecified(fresh.socket.local.addr))
-		fresh.socket.local = h->tuple.local;
-	if (bpf_map_update_elem(&udp_flows, &key, &fresh, BPF_NOEXIST))
-		count(LOST_FLOWS);
-	return bpf_map_lookup_elem(&udp_flows, &key);
+	local_end(sk, &t.local);
+	if (unspecified(t.local.addr))
+		t.local = h->tuple.local;
+	count(out ? HOOK_EGRESS : HOOK_INGRESS);
+	return new_flow(s->cookie, &t, when(h), c);
 }
 
-static __always_inline void tally(struct flow *f, __u32 length, __u32 packets, int out)
+/* tally counts. Threads may send on a UDP socket at once, and CPUs receive; an
+ * atomic addition costs as much as all the rest of a settled packet, so who came
+ * first has counts of its own. */
+static __always_inline void tally(struct flow *f, __u32 length, __u32 packets, __u64 who, int out)
 {
-	if (f->proto == IPPROTO_UDP) { /* threads may send at once */
-		__sync_fetch_and_add(out ? &f->bytes_out : &f->bytes_in, length);
-		__sync_fetch_and_add(out ? &f->packets_out : &f->packets_in, packets);
+	if (f->proto == IPPROTO_UDP && who != (out ? f->sender : f->receiver)) {
+		__sync_fetch_and_add(out ? &f->shared.bytes_out : &f->shared.bytes_in, length);
+		__sync_fetch_and_add(out ? &f->shared.packets_out : &f->shared.packets_in, packets);
 	} else if (out) {
-		f->bytes_out += length;
-		f->packets_out += packets;
+		f->own.bytes_out += length;
+		f->own.packets_out += packets;
 	} else {
-		f->bytes_in += length;
-		f->packets_in += packets;
+		f->own.bytes_in += length;
+		f->own.packets_in += packets;
 	}
 }
 
-/* copy_payload spends the direction's budget. It returns whether the budget is
- * used up. */
-static __always_inline int copy_payload(struct __sk_buff *skb, struct flow *f, struct socket_state *s,
-					const struct headers *h, int out)
+static __always_inline int done(const struct flow *f)
+{
+	__u64 mark = mark_of(f->cookie, f->unconnected ? &f->socket.remote : 0);
+	__u64 *slot = done_slot(mark);
+
+	return slot && *slot == mark;
+}
+
+/* budget_left is how much payload of a direction may still be copied. */
+static __always_inline __u32 budget_left(struct __sk_buff *skb, struct flow *f, const struct headers *h, int out)
 {
 	__u32 *used = out ? &f->copied_out : &f->copied_in;
-	struct flow_key key = {};
-	__u32 left, budget, copied;
+	__u32 budget;
 	__u8 class;
 
 	if (f->attributed) {
@@ -183,37 +169,35 @@ static __always_inline int copy_payload(struct __sk_buff *skb, struct flow *f, s
 		*used = budgets[CLASS_HANDSHAKE];
 	}
 	if (f->class >= CLASSES)
-		return 1;
+		return 0;
 	budget = budgets[f->class];
-	if (*used >= budget)
-		return 1;
-	key.cookie = f->cookie;
-	if (f->unconnected)
-		key.remote = f->socket.remote;
-	if ((f->copied_out || f->copied_in) && bpf_map_lookup_elem(&done_flows, &key))
-		return 1;
-	left = budget - *used;
-	copied = copy(skb, f, s, h, out ? FLAG_OUT : 0, left > 16384 ? 16384 : left);
-	if (f->class != CLASS_DNS && copied > h->payload)
-		*used += copied - h->payload;
-	return *used >= budget;
+	if (*used >= budget || ((f->copied_out || f->copied_in) && done(f)))
+		return 0;
+	return budget - *used;
 }
 
-static __always_inline void settle(struct flow *f, const struct owner *o, int out, int spent)
+/* settle decides whether the next packet of the direction is counted only. */
+static __always_inline void settle(struct flow *f, const struct socket_state *s, int out, int spent)
 {
 	if (!f->opened || f->class == CLASS_DNS || !(f->established || f->proto == IPPROTO_UDP))
 		return;
 	if (out)
-		f->settled_out = f->data_out && (spent || f->packets_out > SETTLED_AFTER) && o->attribution == OWNER_EXACT;
+		f->settled_out = f->data_out && (spent || f->own.packets_out > SETTLED_AFTER) &&
+				 s->owner.attribution == OWNER_EXACT && (f->unconnected || !s->asking);
 	else
-		f->settled_in = f->data_in && (spent || f->packets_in > SETTLED_AFTER);
+		f->settled_in = f->data_in && (spent || f->own.packets_in > SETTLED_AFTER);
 }
 
 /* may_own: who runs is who sends when the socket is UDP, or when its lock is
  * held by a process; in the softirq of somebody else's time slice it is not. */
 static __always_inline int may_own(struct bpf_sock *sk)
 {
-	return sk->protocol == IPPROTO_UDP || BPF_CORE_READ(plain(sk), sk_lock.owned) == 1;
+	struct tcp_sock *tcp;
+
+	if (sk->protocol == IPPROTO_UDP)
+		return 1;
+	tcp = bpf_skc_to_tcp_sock(sk);
+	return tcp && tcp->inet_conn.icsk_inet.sk.sk_lock.owned == 1;
 }
 
 static __always_inline void note_direction(struct flow *f, const struct headers *h, __u32 state, int out)
@@ -228,13 +212,19 @@ static __always_inline void note_direction(struct flow *f, const struct headers 
  * the socket itself counted it. */
 static __always_inline void note_early(struct bpf_sock *sk, struct flow *f)
 {
-	__u64 received = BPF_CORE_READ((struct tcp_sock *)plain(sk), bytes_received);
+	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+	__u64 received = tcp ? tcp->bytes_received : 0;
 
 	if (!received)
 		return;
 	f->data_in = 1;
-	f->bytes_in += received;
-	f->packets_in++;
+	f->own.bytes_in += received;
+	f->own.packets_in++;
+}
+
+static __always_inline int overdue(const struct flow *f, struct control c)
+{
+	return (__s32)(c.seconds - f->due) >= 0;
 }
 
 /* note marks what the packet proves. It returns whether an attributed flow came
@@ -268,31 +258,69 @@ static __always_inline int note(struct flow *f, const struct headers *h, __u32 s
 	return (f->attributed || f->refused) && outcome(f) > before;
 }
 
+/* tell writes what is to be written of a packet: a record of its flow, its bytes,
+ * both, or nothing. It returns whether the direction's budget is used up. */
+static __always_inline int tell(struct __sk_buff *skb, struct flow *f, struct socket_state *s, struct headers *h,
+				__u8 kind, int out, struct control c)
+{
+	__u32 left = h->length ? budget_left(skb, f, h, out) : 0;
+	__u32 *used = out ? &f->copied_out : &f->copied_in;
+	__u32 want = left > 16384 ? 16384 : left, copied = 0;
+	int copying = left || (!h->length && (h->tcp_flags & TCP_SYN));
+
+	if (kind && copying)
+		copied = report_with(skb, f, s, h, kind, out ? FLAG_OUT : 0, want);
+	else if (kind)
+		emit_flow(kind, f, &s->owner, s->netns, when(h));
+	else if (copying)
+		copied = copy(skb, f, s, h, out ? FLAG_OUT : 0, want);
+	if (kind) {
+		f->opened = 1;
+		f->due = c.seconds + c.update;
+	}
+	if (h->length) {
+		if (f->class != CLASS_DNS && copied > h->payload)
+			*used += copied - h->payload;
+		return !left || copied >= h->payload + left;
+	}
+	return copying || *used >= budgets[f->class < CLASSES ? f->class : 0];
+}
+
 static __always_inline void slow(struct __sk_buff *skb, struct bpf_sock *sk, struct socket_state *s, int out,
 				 struct control c)
 {
 	__u32 state = sk->state;
-	struct headers h = { .time = bpf_ktime_get_ns() };
+	struct headers h = {};
 	struct flow *f = &s->flow;
-	int further, owned = 0, spent = 1;
+	int further, owned = 0, asked = 0;
+	__u64 who = 0;
+	__u8 kind;
 
-	count(out ? HOOK_EGRESS : HOOK_INGRESS);
 	if (read_headers(skb, out, &h) || h.proto != sk->protocol)
 		return; /* an in-kernel tunnel's outer header, or a fragment: not this socket's own packet */
 	if (!s->netns)
-		s->netns = read_netns(plain(sk));
+		s->netns = read_netns(sk);
 	if (out && s->owner.attribution != OWNER_EXACT && may_own(sk)) {
 		__u32 before = s->owner.tgid;
 
 		owned = own_current(&s->owner) && s->owner.tgid != before;
 	}
-	if (h.proto == IPPROTO_UDP && (!sk->dst_port || (out && s->asking && s->asking == bpf_get_current_task()))) {
-		f = unconnected(skb, sk, s, &h, out, c);
+	if (h.proto == IPPROTO_UDP) {
+		who = me(out);
+		asked = out && s->asking && s->asking == who;
+	}
+	if (h.proto == IPPROTO_UDP && (!sk->dst_port || asked)) {
+		f = unconnected(skb, sk, s, &h, out, asked, c);
 		if (!f)
 			return;
 	} else if (!f->first) {
-		begin(f, bpf_get_socket_cookie(skb), h.time, h.proto, c);
-		read_tuple(plain(sk), &f->socket);
+		if (!f->cookie)
+			f->cookie = bpf_get_socket_cookie(skb);
+		f->first = when(&h);
+		f->proto = h.proto;
+		count(out ? HOOK_EGRESS : HOOK_INGRESS);
+		local_end(sk, &f->socket.local);
+		remote_end(sk, &f->socket.remote);
 	}
 	if (s->listener) {
 		s->listener = 0;
@@ -301,25 +329,19 @@ static __always_inline void slow(struct __sk_buff *skb, struct bpf_sock *sk, str
 	if (out && f->direction == DIRECTION_INBOUND && h.proto == IPPROTO_TCP && !f->data_in)
 		note_early(sk, f);
 	further = note(f, &h, state, out);
-	tally(f, skb->len, h.packets, out);
+	if (out && !f->sender)
+		f->sender = who;
+	else if (!out && !f->receiver)
+		f->receiver = who;
+	tally(f, skb->len, h.packets, who, out);
 	if (f->generation != c.generation) {
 		__u8 was = f->attributed;
 
 		look_up(f, c.generation);
 		further |= f->attributed && !was;
 	}
-	if (!f->opened || further || owned || c.seconds - f->reported >= update_seconds) {
-		emit_flow(f->opened ? RECORD_UPDATE : RECORD_OPEN, f, &s->owner, s->netns, h.time);
-		f->opened = 1;
-		f->reported = c.seconds;
-	}
-	if (h.length)
-		spent = copy_payload(skb, f, s, &h, out);
-	else if (h.tcp_flags & TCP_SYN)
-		copy(skb, f, s, &h, out ? FLAG_OUT : 0, 0);
-	else
-		spent = (out ? f->copied_out : f->copied_in) >= budgets[f->class < CLASSES ? f->class : 0];
-	settle(f, &s->owner, out, spent);
+	kind = !f->opened ? RECORD_OPEN : further || owned || overdue(f, c) ? RECORD_UPDATE : 0;
+	settle(f, s, out, tell(skb, f, s, &h, kind, out, c));
 }
 
 /* sender reads who a UDP packet is from, where no options or extension headers
@@ -343,42 +365,47 @@ static __always_inline int sender(struct __sk_buff *skb, struct endpoint *e)
 	return 1;
 }
 
-/* known finds the flow of a packet where it takes next to nothing: that of a
- * connected socket, of the sendmsg in hand, or of who sent to an unconnected
- * socket. */
-static __always_inline struct flow *known(struct __sk_buff *skb, struct bpf_sock *sk, struct socket_state *s, int out)
+/* known finds the flow of a packet of an unconnected socket where it takes next to
+ * nothing: that of the sendmsg in hand, or of who sent it. */
+static __always_inline struct flow *known(struct __sk_buff *skb, struct socket_state *s, __u64 who, int out)
 {
-	struct flow_key key = {};
+	struct endpoint remote = {};
 
-	if (out && s->asking) {
-		if (!s->many || s->asking != bpf_get_current_task())
+	if (!s->many)
+		return 0;
+	if (out) {
+		if (s->asking != who)
 			return 0;
-		key.remote = s->asked;
-	} else if (sk->dst_port) {
-		return &s->flow;
-	} else if (out || !s->many || !sender(skb, &key.remote)) {
+		remote = s->asked;
+	} else if (!sender(skb, &remote)) {
 		return 0;
 	}
-	key.cookie = s->cookie;
-	return bpf_map_lookup_elem(&udp_flows, &key);
+	return find_flow(s->cookie, &remote);
 }
 
 /* settled only counts a packet, where nothing more is to be learned of its flow.
- * A raw socket and a listener have no such flow, a listener's clone not yet. */
+ * A raw socket has no such flow, a listener and its clone not yet. */
 static __always_inline int settled(struct __sk_buff *skb, struct bpf_sock *sk, struct socket_state *s, int out,
 				   struct control c)
 {
-	struct flow *f;
+	struct flow *f = &s->flow;
+	__u64 who = 0;
 
-	if (s->listener)
+	if (!sk->dst_port) {
+		who = me(out);
+		f = known(skb, s, who, out);
+		if (!f)
+			return 0;
+	}
+	if (!(out ? f->settled_out : f->settled_in) || f->generation != c.generation || overdue(f, c))
 		return 0;
-	f = known(skb, sk, s, out);
-	if (!f || !(out ? f->settled_out : f->settled_in) || f->generation != c.generation ||
-	    c.seconds - f->reported >= update_seconds)
-		return 0;
-	if (out && f->unconnected)
-		s->asking = 0;
-	tally(f, skb->len, skb->gso_segs > 1 ? skb->gso_segs : 1, out);
+	if (f->unconnected) {
+		if (out)
+			s->asking = 0;
+	} else if (f->proto == IPPROTO_UDP) {
+		who = me(out);
+	}
+	tally(f, skb->len, skb->gso_segs > 1 ? skb->gso_segs : 1, who, out);
 	return 1;
 }
 

@@ -16,21 +16,22 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	packetMapControls      = "controls"
-	packetMapCounters      = "counters"
-	packetMapDoneFlows     = "done_flows"
-	packetMapPaces         = "paces"
-	packetMapPrefixes4     = "prefixes4"
-	packetMapPrefixes6     = "prefixes6"
-	packetMapRecords       = "records"
-	packetMapSockets       = "sockets"
-	packetMapUdpFlows      = "udp_flows"
-	packetProgEgress       = "egress"
-	packetProgIngress      = "ingress"
-	packetVarBudgets       = "budgets"
-	packetVarHalfRing      = "half_ring"
-	packetVarPaceLimit     = "pace_limit"
-	packetVarUpdateSeconds = "update_seconds"
+	packetMapControls  = "controls"
+	packetMapCounters  = "counters"
+	packetMapDoneFlows = "done_flows"
+	packetMapPaces     = "paces"
+	packetMapPrefixes4 = "prefixes4"
+	packetMapPrefixes6 = "prefixes6"
+	packetMapRecords   = "records"
+	packetMapSockets   = "sockets"
+	packetMapUdpFlows  = "udp_flows"
+	packetProgEgress   = "egress"
+	packetProgIngress  = "ingress"
+	packetVarBudgets   = "budgets"
+	packetVarFlowSlots = "flow_slots"
+	packetVarHalfRing  = "half_ring"
+	packetVarPaceLimit = "pace_limit"
+	packetVarTyped     = "typed"
 )
 
 // loadPacket returns the embedded CollectionSpec for packet.
@@ -98,10 +99,11 @@ type packetMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type packetVariableSpecs struct {
-	Budgets       *ebpf.VariableSpec `ebpf:"budgets"`
-	HalfRing      *ebpf.VariableSpec `ebpf:"half_ring"`
-	PaceLimit     *ebpf.VariableSpec `ebpf:"pace_limit"`
-	UpdateSeconds *ebpf.VariableSpec `ebpf:"update_seconds"`
+	Budgets   *ebpf.VariableSpec `ebpf:"budgets"`
+	FlowSlots *ebpf.VariableSpec `ebpf:"flow_slots"`
+	HalfRing  *ebpf.VariableSpec `ebpf:"half_ring"`
+	PaceLimit *ebpf.VariableSpec `ebpf:"pace_limit"`
+	Typed     *ebpf.VariableSpec `ebpf:"typed"`
 }
 
 // packetObjects contains all objects after they have been loaded into the kernel.
@@ -153,10 +155,11 @@ func (m *packetMaps) Close() error {
 //
 // It can be passed to loadPacketObjects or ebpf.CollectionSpec.LoadAndAssign.
 type packetVariables struct {
-	Budgets       *ebpf.Variable `ebpf:"budgets"`
-	HalfRing      *ebpf.Variable `ebpf:"half_ring"`
-	PaceLimit     *ebpf.Variable `ebpf:"pace_limit"`
-	UpdateSeconds *ebpf.Variable `ebpf:"update_seconds"`
+	Budgets   *ebpf.Variable `ebpf:"budgets"`
+	FlowSlots *ebpf.Variable `ebpf:"flow_slots"`
+	HalfRing  *ebpf.Variable `ebpf:"half_ring"`
+	PaceLimit *ebpf.Variable `ebpf:"pace_limit"`
+	Typed     *ebpf.Variable `ebpf:"typed"`
 }
 
 // packetPrograms contains all programs after they have been loaded into the kernel.

@@ -13,12 +13,12 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 static __always_inline struct process_event fill(__u8 kind, struct task_struct *task)
 {
 	struct process_event e = { .kind = kind, .time = bpf_ktime_get_ns() };
-	struct task_struct *parent = BPF_CORE_READ(task, real_parent);
+	struct task_struct *parent = task->real_parent;
 
 	describe(task, &e.owner);
 	e.owner.attribution = OWNER_EXACT;
-	e.parent = BPF_CORE_READ(parent, tgid);
-	e.parent_start = BPF_CORE_READ(parent, group_leader, start_boottime);
+	e.parent = parent->tgid;
+	e.parent_start = parent->group_leader->start_boottime;
 	return e;
 }
 
@@ -137,8 +137,7 @@ int BPF_PROG(exec, struct task_struct *task, int old_pid, struct linux_binprm *b
 	read_args(e, task);
 	read_path(e, BPF_CORE_READ(bprm, file));
 	read_cgroup(e, task);
-	bpf_ringbuf_submit(e, wakeup());
-	count(SEEN_PROCESSES);
+	submit(e, SEEN_PROCESSES, 1);
 	return 0;
 }
 
@@ -151,8 +150,7 @@ static __always_inline void emit(__u8 kind, struct task_struct *task)
 		return;
 	}
 	*e = fill(kind, task);
-	bpf_ringbuf_submit(e, wakeup());
-	count(SEEN_PROCESSES);
+	submit(e, SEEN_PROCESSES, 1);
 }
 
 /* A thread is no process. */

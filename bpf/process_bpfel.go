@@ -28,7 +28,9 @@ const (
 	processProgExec     = "exec"
 	processProgFork     = "fork"
 	processProgLeave    = "leave"
+	processVarFlowSlots = "flow_slots"
 	processVarHalfRing  = "half_ring"
+	processVarTyped     = "typed"
 )
 
 // loadProcess returns the embedded CollectionSpec for process.
@@ -97,7 +99,9 @@ type processMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type processVariableSpecs struct {
-	HalfRing *ebpf.VariableSpec `ebpf:"half_ring"`
+	FlowSlots *ebpf.VariableSpec `ebpf:"flow_slots"`
+	HalfRing  *ebpf.VariableSpec `ebpf:"half_ring"`
+	Typed     *ebpf.VariableSpec `ebpf:"typed"`
 }
 
 // processObjects contains all objects after they have been loaded into the kernel.
@@ -149,7 +153,9 @@ func (m *processMaps) Close() error {
 //
 // It can be passed to loadProcessObjects or ebpf.CollectionSpec.LoadAndAssign.
 type processVariables struct {
-	HalfRing *ebpf.Variable `ebpf:"half_ring"`
+	FlowSlots *ebpf.Variable `ebpf:"flow_slots"`
+	HalfRing  *ebpf.Variable `ebpf:"half_ring"`
+	Typed     *ebpf.Variable `ebpf:"typed"`
 }
 
 // processPrograms contains all programs after they have been loaded into the kernel.

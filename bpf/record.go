@@ -158,13 +158,21 @@ func KindOf(raw []byte) Kind {
 	return Kind(raw[0])
 }
 
-// Decode fills p from a packet record.
+// Decode fills p from a packet record, or from a flow record that carries a
+// packet.
 func (p *Packet) Decode(raw []byte) error {
-	if len(raw) < packetSize || Kind(raw[0]) != KindPacket {
+	if len(raw) < packetSize {
 		return ErrRecord
 	}
+	size := packetSize
+	if Kind(raw[0]) != KindPacket {
+		size = flowSize
+		if !Carries(raw) {
+			return ErrRecord
+		}
+	}
 	captured := binary.LittleEndian.Uint32(raw[8:])
-	if uint64(captured) > uint64(len(raw)-packetSize) {
+	if uint64(captured) > uint64(len(raw)-size) {
 		return ErrRecord
 	}
 	p.Flags, p.Protocol, p.Class = raw[1], raw[2], raw[3]
@@ -177,29 +185,39 @@ func (p *Packet) Decode(raw []byte) error {
 	if p.Flags&FlagUnconnected != 0 {
 		p.Remote = endpoint(raw[80:])
 	}
-	p.Data = raw[packetSize : packetSize+captured]
+	p.Data = raw[size : size+int(captured)]
 	return nil
+}
+
+// Carries says whether a flow record has the packet with it that it was made for.
+func Carries(raw []byte) bool {
+	return len(raw) > flowSize && isFlow(Kind(raw[0])) && binary.LittleEndian.Uint32(raw[8:]) > 0
+}
+
+func isFlow(k Kind) bool {
+	switch k {
+	case KindOpen, KindUpdate, KindClose, KindSocket, KindGone:
+		return true
+	}
+	return false
 }
 
 // Decode fills f from a flow record.
 func (f *Flow) Decode(raw []byte) error {
-	if len(raw) < flowSize {
+	if len(raw) < flowSize || !isFlow(Kind(raw[0])) {
 		return ErrRecord
 	}
-	switch Kind(raw[0]) {
-	case KindOpen, KindUpdate, KindClose, KindSocket, KindGone:
-	default:
-		return ErrRecord
-	}
-	f.Kind, f.Flags, f.Protocol, f.Direction, f.Outcome = Kind(raw[0]), raw[1], raw[2], raw[3], raw[4]
-	f.Netns = binary.LittleEndian.Uint32(raw[8:])
+	f.Kind, f.Flags, f.Protocol = Kind(raw[0]), raw[1], raw[2]
+	f.Netns = binary.LittleEndian.Uint32(raw[12:])
 	f.Time = binary.LittleEndian.Uint64(raw[16:])
-	f.First = binary.LittleEndian.Uint64(raw[24:])
-	f.Cookie = binary.LittleEndian.Uint64(raw[32:])
-	f.Owner.decode(raw[40:])
-	f.Local, f.Remote = endpoint(raw[88:]), endpoint(raw[108:])
-	f.WireLocal, f.WireRemote = optional(raw[128:]), optional(raw[148:])
-	f.Asked = optional(raw[168:])
+	f.Cookie = binary.LittleEndian.Uint64(raw[24:])
+	f.Owner.decode(raw[32:])
+	f.Remote = endpoint(raw[80:])
+	f.Direction, f.Outcome = raw[100], raw[101]
+	f.Local = endpoint(raw[104:])
+	f.WireRemote, f.WireLocal = optional(raw[124:]), optional(raw[144:])
+	f.Asked = optional(raw[164:])
+	f.First = binary.LittleEndian.Uint64(raw[184:])
 	f.BytesOut = binary.LittleEndian.Uint64(raw[192:])
 	f.BytesIn = binary.LittleEndian.Uint64(raw[200:])
 	f.PacketsOut = binary.LittleEndian.Uint64(raw[208:])

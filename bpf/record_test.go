@@ -43,17 +43,27 @@ func rawPacket(data string) []byte {
 
 func rawFlow() []byte {
 	raw := make([]byte, flowSize)
-	raw[0], raw[1], raw[2], raw[3], raw[4] = byte(KindClose), FlagAttributed, 6, DirectionInbound, OutcomeData
-	binary.LittleEndian.PutUint32(raw[8:], 1)
-	for i, at := range []int{16, 24, 32, 192, 200, 208, 216} {
+	raw[0], raw[1], raw[2] = byte(KindClose), FlagAttributed, 6
+	binary.LittleEndian.PutUint32(raw[12:], 1)
+	for i, at := range []int{16, 184, 24, 192, 200, 208, 216} {
 		binary.LittleEndian.PutUint64(raw[at:], uint64(i+2))
 	}
-	rawOwner(raw[40:])
-	rawEndpoint(raw[88:], "198.18.0.1:1000")
-	rawEndpoint(raw[108:], "203.0.113.9:443")
-	rawEndpoint(raw[128:], "198.18.0.1:2000")
-	rawEndpoint(raw[148:], "[2001:db8::2]:3389")
+	rawOwner(raw[32:])
+	rawEndpoint(raw[80:], "203.0.113.9:443")
+	raw[100], raw[101] = DirectionInbound, OutcomeData
+	rawEndpoint(raw[104:], "198.18.0.1:1000")
+	rawEndpoint(raw[124:], "[2001:db8::2]:3389")
+	rawEndpoint(raw[144:], "198.18.0.1:2000")
 	return raw
+}
+
+// rawBoth is a flow record that carries a packet.
+func rawBoth(data string) []byte {
+	raw := rawFlow()
+	raw[0], raw[1], raw[3] = byte(KindOpen), FlagOut|FlagUnconnected, 1
+	binary.LittleEndian.PutUint32(raw[4:], 99)
+	binary.LittleEndian.PutUint32(raw[8:], uint32(len(data)))
+	return append(append(raw, data...), "leftover"...)
 }
 
 func rawExec() []byte {
@@ -104,6 +114,28 @@ func TestDecodeFlow(t *testing.T) {
 	}
 }
 
+func TestDecodeCarriedPacket(t *testing.T) {
+	raw := rawBoth("data")
+	var flow Flow
+	if err := flow.Decode(raw); err != nil || flow.Kind != KindOpen || flow.PacketsIn != 8 || !Carries(raw) {
+		t.Fatalf("%+v, %v", flow, err)
+	}
+	var got Packet
+	if err := got.Decode(raw); err != nil {
+		t.Fatal(err)
+	}
+	want := Packet{
+		Flags: FlagOut | FlagUnconnected, Protocol: 6, Class: 1, Length: 99, Netns: 1, Time: 2, Cookie: 4,
+		Owner: wantOwner, Remote: netip.MustParseAddrPort("203.0.113.9:443"), Data: []byte("data"),
+	}
+	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
+		t.Error(diff)
+	}
+	if err := got.Decode(rawFlow()); !errors.Is(err, ErrRecord) || Carries(rawFlow()) {
+		t.Errorf("a flow without a packet: %v", err)
+	}
+}
+
 func TestDecodeExec(t *testing.T) {
 	var got Process
 	if err := got.Decode(rawExec()); err != nil {
@@ -125,6 +157,7 @@ func TestDecodeRefusesShortRecords(t *testing.T) {
 	}{
 		"packet": {rawPacket("")[:packetSize], new(Packet).Decode},
 		"flow":   {rawFlow(), new(Flow).Decode},
+		"both":   {rawBoth("data")[:flowSize+4], new(Packet).Decode},
 		"exec":   {rawExec(), new(Process).Decode},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -159,6 +192,7 @@ func TestDecodeAllocatesNothing(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add(rawPacket("data"))
 	f.Add(rawFlow())
+	f.Add(rawBoth("data"))
 	f.Add(rawExec())
 	f.Add([]byte{byte(KindFork)})
 	f.Fuzz(func(t *testing.T, raw []byte) {

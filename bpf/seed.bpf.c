@@ -20,19 +20,23 @@ static __always_inline void seed_tunnel(struct bpf_iter__task_file *ctx, struct 
  * now: it may stay silent for hours. */
 static __always_inline void seed_flow(struct flow *f, struct flow_event *e)
 {
-	f->cookie = e->cookie;
+	struct control c = control();
+
+	f->cookie = e->packet.cookie;
 	f->first = e->first;
-	f->proto = e->proto;
-	f->socket = e->socket;
-	f->established = e->proto == IPPROTO_TCP;
-	f->reported = control().seconds;
+	f->proto = e->packet.proto;
+	f->socket.local = e->local;
+	f->socket.remote = e->packet.remote;
+	f->established = f->proto == IPPROTO_TCP;
+	f->due = c.seconds + c.update;
 	f->opened = 1;
 }
 
 static __always_inline void seed_socket(struct bpf_iter__task_file *ctx, struct task_struct *task, struct sock *sk)
 {
-	struct flow_event e = { .kind = RECORD_SOCKET };
+	struct flow_event e = { .packet.kind = RECORD_SOCKET };
 	struct socket_state *s;
+	struct tuple t = {};
 	__u8 state;
 
 	s = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
@@ -43,20 +47,22 @@ static __always_inline void seed_socket(struct bpf_iter__task_file *ctx, struct 
 	if (!s->owner.tgid) {
 		describe(task, &s->owner);
 		s->owner.attribution = OWNER_SEEDED;
-		s->netns = read_netns(sk);
+		s->netns = netns_of(sk);
 	}
-	state = BPF_CORE_READ(sk, __sk_common.skc_state);
-	if (state == TCP_LISTEN && BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP)
+	state = sk->__sk_common.skc_state;
+	if (state == TCP_LISTEN && sk->sk_protocol == IPPROTO_TCP)
 		s->listener = 1;
-	e.proto = BPF_CORE_READ(sk, sk_protocol);
-	e.outcome = state;
-	e.netns = s->netns;
-	e.time = bpf_ktime_get_ns();
-	e.first = e.time;
-	e.cookie = bpf_get_socket_cookie(sk);
-	e.owner = s->owner;
-	read_tuple(sk, &e.socket);
-	if (!s->flow.first && e.socket.remote.port && state != TCP_LISTEN && state != TCP_SYN_SENT)
+	e.packet.proto = sk->sk_protocol;
+	e.packet.outcome = state;
+	e.packet.netns = s->netns;
+	e.packet.time = bpf_ktime_get_ns();
+	e.first = e.packet.time;
+	e.packet.cookie = bpf_get_socket_cookie(sk);
+	e.packet.owner = s->owner;
+	read_tuple(sk, &t);
+	e.local = t.local;
+	e.packet.remote = t.remote;
+	if (!s->flow.first && t.remote.port && state != TCP_LISTEN && state != TCP_SYN_SENT)
 		seed_flow(&s->flow, &e);
 	bpf_seq_write(ctx->meta->seq, &e, sizeof(e));
 }

@@ -16,18 +16,19 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	seedMapControls      = "controls"
-	seedMapCounters      = "counters"
-	seedMapDoneFlows     = "done_flows"
-	seedMapPaces         = "paces"
-	seedMapPrefixes4     = "prefixes4"
-	seedMapPrefixes6     = "prefixes6"
-	seedMapRecords       = "records"
-	seedMapSockets       = "sockets"
-	seedMapUdpFlows      = "udp_flows"
-	seedProgFiles        = "files"
-	seedVarHalfRing      = "half_ring"
-	seedVarUpdateSeconds = "update_seconds"
+	seedMapControls  = "controls"
+	seedMapCounters  = "counters"
+	seedMapDoneFlows = "done_flows"
+	seedMapPaces     = "paces"
+	seedMapPrefixes4 = "prefixes4"
+	seedMapPrefixes6 = "prefixes6"
+	seedMapRecords   = "records"
+	seedMapSockets   = "sockets"
+	seedMapUdpFlows  = "udp_flows"
+	seedProgFiles    = "files"
+	seedVarFlowSlots = "flow_slots"
+	seedVarHalfRing  = "half_ring"
+	seedVarTyped     = "typed"
 )
 
 // loadSeed returns the embedded CollectionSpec for seed.
@@ -94,8 +95,9 @@ type seedMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type seedVariableSpecs struct {
-	HalfRing      *ebpf.VariableSpec `ebpf:"half_ring"`
-	UpdateSeconds *ebpf.VariableSpec `ebpf:"update_seconds"`
+	FlowSlots *ebpf.VariableSpec `ebpf:"flow_slots"`
+	HalfRing  *ebpf.VariableSpec `ebpf:"half_ring"`
+	Typed     *ebpf.VariableSpec `ebpf:"typed"`
 }
 
 // seedObjects contains all objects after they have been loaded into the kernel.
@@ -147,8 +149,9 @@ func (m *seedMaps) Close() error {
 //
 // It can be passed to loadSeedObjects or ebpf.CollectionSpec.LoadAndAssign.
 type seedVariables struct {
-	HalfRing      *ebpf.Variable `ebpf:"half_ring"`
-	UpdateSeconds *ebpf.Variable `ebpf:"update_seconds"`
+	FlowSlots *ebpf.Variable `ebpf:"flow_slots"`
+	HalfRing  *ebpf.Variable `ebpf:"half_ring"`
+	Typed     *ebpf.Variable `ebpf:"typed"`
 }
 
 // seedPrograms contains all programs after they have been loaded into the kernel.

@@ -46,7 +46,7 @@ int BPF_PROG(set_state, struct sock *sk, int oldstate, int newstate)
 {
 	struct socket_state *s;
 
-	if (newstate != TCP_LISTEN && newstate != TCP_SYN_SENT && oldstate != TCP_SYN_SENT)
+	if (newstate != TCP_LISTEN && newstate != TCP_SYN_SENT && !(oldstate == TCP_SYN_SENT && newstate == TCP_CLOSE))
 		return 0;
 	count(HOOK_STATE);
 	if (!is_tcp(sk))
@@ -57,23 +57,21 @@ int BPF_PROG(set_state, struct sock *sk, int oldstate, int newstate)
 	if (newstate == TCP_LISTEN) {
 		own_current(&s->owner);
 		s->listener = 1;
-		s->netns = read_netns(sk);
-		return 0;
-	}
-	if (newstate == TCP_SYN_SENT) {
+		s->netns = netns_of(sk);
+		s->flow.settled_out = s->flow.settled_in = 0;
+	} else if (newstate == TCP_CLOSE) {
+		note_error(sk, s);
+		if (s->flow.asking) { /* nothing has left: say so though the process may keep the socket */
+			read_tuple(sk, &s->flow.socket);
+			end_flow(s);
+		}
+	} else if (!s->flow.asking) { /* a subflow: connect has not told */
 		own_current(&s->owner);
 		s->listener = 0;
-		s->netns = read_netns(sk);
+		s->netns = netns_of(sk);
 		s->flow.proto = IPPROTO_TCP;
 		s->flow.direction = DIRECTION_OUTBOUND;
 		s->flow.asking = 1;
-		read_tuple(sk, &s->flow.socket);
-		return 0;
-	}
-	if (newstate == TCP_CLOSE) {
-		note_error(sk, s);
-		if (s->flow.asking) /* nothing has left: say so though the process may keep the socket */
-			end_flow(s);
 	}
 	return 0;
 }

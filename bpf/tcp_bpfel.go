@@ -16,20 +16,21 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	tcpMapControls      = "controls"
-	tcpMapCounters      = "counters"
-	tcpMapDoneFlows     = "done_flows"
-	tcpMapPaces         = "paces"
-	tcpMapPrefixes4     = "prefixes4"
-	tcpMapPrefixes6     = "prefixes6"
-	tcpMapRecords       = "records"
-	tcpMapSockets       = "sockets"
-	tcpMapUdpFlows      = "udp_flows"
-	tcpProgDestroy      = "destroy"
-	tcpProgErrorReport  = "error_report"
-	tcpProgSetState     = "set_state"
-	tcpVarHalfRing      = "half_ring"
-	tcpVarUpdateSeconds = "update_seconds"
+	tcpMapControls     = "controls"
+	tcpMapCounters     = "counters"
+	tcpMapDoneFlows    = "done_flows"
+	tcpMapPaces        = "paces"
+	tcpMapPrefixes4    = "prefixes4"
+	tcpMapPrefixes6    = "prefixes6"
+	tcpMapRecords      = "records"
+	tcpMapSockets      = "sockets"
+	tcpMapUdpFlows     = "udp_flows"
+	tcpProgDestroy     = "destroy"
+	tcpProgErrorReport = "error_report"
+	tcpProgSetState    = "set_state"
+	tcpVarFlowSlots    = "flow_slots"
+	tcpVarHalfRing     = "half_ring"
+	tcpVarTyped        = "typed"
 )
 
 // loadTcp returns the embedded CollectionSpec for tcp.
@@ -98,8 +99,9 @@ type tcpMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type tcpVariableSpecs struct {
-	HalfRing      *ebpf.VariableSpec `ebpf:"half_ring"`
-	UpdateSeconds *ebpf.VariableSpec `ebpf:"update_seconds"`
+	FlowSlots *ebpf.VariableSpec `ebpf:"flow_slots"`
+	HalfRing  *ebpf.VariableSpec `ebpf:"half_ring"`
+	Typed     *ebpf.VariableSpec `ebpf:"typed"`
 }
 
 // tcpObjects contains all objects after they have been loaded into the kernel.
@@ -151,8 +153,9 @@ func (m *tcpMaps) Close() error {
 //
 // It can be passed to loadTcpObjects or ebpf.CollectionSpec.LoadAndAssign.
 type tcpVariables struct {
-	HalfRing      *ebpf.Variable `ebpf:"half_ring"`
-	UpdateSeconds *ebpf.Variable `ebpf:"update_seconds"`
+	FlowSlots *ebpf.Variable `ebpf:"flow_slots"`
+	HalfRing  *ebpf.Variable `ebpf:"half_ring"`
+	Typed     *ebpf.Variable `ebpf:"typed"`
 }
 
 // tcpPrograms contains all programs after they have been loaded into the kernel.

@@ -89,7 +89,9 @@ func (c *converter) handle(raw []byte) {
 	case bpf.KindPacket:
 		err = c.handlePacket(raw)
 	case bpf.KindOpen, bpf.KindUpdate, bpf.KindClose, bpf.KindSocket, bpf.KindGone:
-		err = c.handleFlow(raw)
+		if err = c.handleFlow(raw); err == nil && bpf.Carries(raw) {
+			err = c.handlePacket(raw)
+		}
 	default:
 		err = c.handleProcess(raw)
 	}

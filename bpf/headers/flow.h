@@ -4,9 +4,6 @@
 
 #include "owner.h"
 
-/* Seconds between records of a long flow. */
-volatile const __u32 update_seconds = 60;
-
 static __always_inline int same_endpoint(const struct endpoint *a, const struct endpoint *b)
 {
 	return a->port == b->port && a->addr[3] == b->addr[3] && a->addr[2] == b->addr[2] &&
@@ -35,6 +32,36 @@ static __always_inline __u8 outcome(const struct flow *f)
 	return OUTCOME_ATTEMPTED;
 }
 
+/* head fills what all records of a flow begin with. */
+static __always_inline void head(struct packet_event *e, __u8 kind, __u8 flags, const struct flow *f,
+				 const struct owner *o, __u32 netns, __u64 now)
+{
+	e->kind = kind;
+	e->flags = flags | (f->unconnected ? FLAG_UNCONNECTED : 0) | (f->attributed ? FLAG_ATTRIBUTED : 0);
+	e->proto = f->proto;
+	e->class = f->class;
+	e->length = e->captured = 0;
+	e->netns = netns;
+	e->time = now;
+	e->cookie = f->cookie;
+	e->owner = *o;
+	e->remote = f->socket.remote;
+	e->direction = f->direction;
+	e->outcome = outcome(f);
+}
+
+static __always_inline void account(struct flow_event *e, const struct flow *f)
+{
+	e->local = f->socket.local;
+	e->wire = f->wire;
+	e->asked = f->asked;
+	e->first = f->first ? f->first : e->packet.time;
+	e->bytes_out = f->own.bytes_out + f->shared.bytes_out;
+	e->bytes_in = f->own.bytes_in + f->shared.bytes_in;
+	e->packets_out = f->own.packets_out + f->shared.packets_out;
+	e->packets_in = f->own.packets_in + f->shared.packets_in;
+}
+
 static __always_inline void emit_flow(__u8 kind, struct flow *f, const struct owner *o, __u32 netns, __u64 now)
 {
 	struct flow_event *e = bpf_ringbuf_reserve(&records, sizeof(*e), 0);
@@ -43,32 +70,42 @@ static __always_inline void emit_flow(__u8 kind, struct flow *f, const struct ow
 		count(LOST_RING);
 		return;
 	}
-	__builtin_memset(e, 0, offsetof(struct flow_event, owner));
-	e->kind = kind;
-	e->flags = (f->unconnected ? FLAG_UNCONNECTED : 0) | (f->attributed ? FLAG_ATTRIBUTED : 0);
-	e->proto = f->proto;
-	e->direction = f->direction;
-	e->outcome = outcome(f);
-	e->netns = netns;
-	e->time = now;
-	e->first = f->first ? f->first : e->time;
-	e->cookie = f->cookie;
-	e->owner = *o;
-	e->socket = f->socket;
-	e->wire = f->wire;
-	e->asked = f->asked;
-	e->pad2 = 0;
-	e->bytes_out = f->bytes_out;
-	e->bytes_in = f->bytes_in;
-	e->packets_out = f->packets_out;
-	e->packets_in = f->packets_in;
-	bpf_ringbuf_submit(e, wakeup());
-	count(SEEN_RECORDS);
+	head(&e->packet, kind, 0, f, o, netns, now);
+	account(e, f);
+	submit(e, SEEN_RECORDS, 0);
 }
 
 static __always_inline void forget_flow(struct flow *f)
 {
 	__builtin_memset(f, 0, sizeof(*f));
+}
+
+/* mark_of is unlikely to be that of another flow, and cannot be where both are of
+ * connected sockets; remote is that of an unconnected one. unconnected.go makes
+ * the same. */
+static __always_inline __u64 mark_of(__u64 cookie, const struct endpoint *remote)
+{
+	const __u64 odd = 0x9e3779b97f4a7c15; /* 2^64 over the golden ratio: spreads what follows on each other */
+	__u64 mark = cookie * odd;
+
+	if (remote) {
+		mark = (mark ^ ((__u64)remote->addr[0] << 32 | remote->addr[1])) * odd;
+		mark = (mark ^ ((__u64)remote->addr[2] << 32 | remote->addr[3])) * odd;
+		mark = (mark ^ remote->port) * odd;
+	}
+	return mark;
+}
+
+static __always_inline __u32 slot_of(__u64 mark)
+{
+	return (mark >> 32) * flow_slots >> 32;
+}
+
+static __always_inline __u64 *done_slot(__u64 mark)
+{
+	__u32 slot = slot_of(mark);
+
+	return bpf_map_lookup_elem(&done_flows, &slot);
 }
 
 /* end_flow reports what is over: a flow that was opened, or a connect of which

@@ -142,7 +142,7 @@ typedef struct {
 
 struct in6_addr___kernel {
 	union {
-		__u8 u6_addr8[16];
+		__be32 u6_addr32[4];
 	} in6_u;
 };
 
@@ -188,7 +188,16 @@ struct sock {
 	struct sk_buff_head sk_error_queue;
 };
 
+struct inet_sock {
+	struct sock sk;
+};
+
+struct inet_connection_sock {
+	struct inet_sock icsk_inet;
+};
+
 struct tcp_sock {
+	struct inet_connection_sock inet_conn;
 	__u64 bytes_received;
 };
 

@@ -15,7 +15,7 @@ enum counter {
 	SEEN_PACKETS,	 /* copied */
 	SEEN_RECORDS,	 /* flow records */
 	SEEN_PROCESSES,	 /* process records */
-	HOOK_EGRESS,	 /* first runs of flows, and whatever is not on the fast path */
+	HOOK_EGRESS,	 /* flows that began with it */
 	HOOK_INGRESS,
 	HOOK_CONNECT4,
 	HOOK_CONNECT6,
@@ -43,25 +43,41 @@ enum class {
 	CLASSES,
 };
 
+struct counts {
+	__u64 bytes_out, packets_out, bytes_in, packets_in;
+};
+
+/* What a packet of a settled flow needs comes first: in socket storage the first
+ * 56 bytes share a cache line with the kernel's own header. */
 struct flow {
-	__u64 cookie;
-	__u64 first;
-	__u64 bytes_out, bytes_in, packets_out, packets_in;
-	__u32 copied_out, copied_in;
-	__u32 generation; /* of the prefixes, when last looked up */
-	__u32 reported;	  /* control.seconds of the last record */
-	struct tuple socket, wire;
-	struct endpoint asked;
+	struct counts own; /* of UDP: by the two below, who need no atomic addition */
+	__u64 sender;	   /* the thread that sent first */
+	__u32 receiver;	   /* 1 + the CPU that received first */
+	__u32 generation;  /* of the prefixes, when last looked up */
+	__u32 due;	   /* control.seconds when the next record is */
 	/* Bytes, each written from one place only: no bit field, since both
 	 * directions run at once. */
-	__u8 opened, attributed, class, direction, proto, unconnected;
+	__u8 settled_out, settled_in; /* nothing more to learn: only count */
+	__u8 proto, unconnected;
+	__u64 cookie;
+	struct tuple socket, wire;
+	struct endpoint asked;
+	__u8 opened, attributed, class, direction;
 	__u8 seen_out, seen_in; /* a packet */
 	__u8 data_out, data_in; /* payload */
 	__u8 established, refused;
-	__u8 settled_out, settled_in; /* nothing more to learn: only count */
-	__u8 asking;		      /* connect was called, nothing has left yet */
-	__u8 pad[3];
+	__u8 asking; /* connect was called, nothing has left yet */
+	__u8 pad;
+	__u64 first;
+	__u32 copied_out, copied_in;
+	struct counts shared; /* of UDP: by all other threads and CPUs */
 };
+
+/* unconnected.go reads it by offset. */
+_Static_assert(offsetof(struct flow, cookie) == 56 && offsetof(struct flow, socket) == 64 &&
+		       offsetof(struct flow, opened) == 164 && offsetof(struct flow, first) == 176 &&
+		       offsetof(struct flow, shared) == 192 && sizeof(struct flow) == 224,
+	       "flow");
 
 struct socket_state {
 	struct flow flow;
@@ -81,25 +97,34 @@ struct {
 	__type(value, struct socket_state);
 } sockets SEC(".maps");
 
-struct flow_key {
-	__u64 cookie;
-	struct endpoint remote;
+/* Set before load to the number of entries of the two maps below. */
+volatile const __u32 flow_slots = 16384;
+
+/* The flows of unconnected sockets, one for each remote: sets of SET_SLOTS that
+ * the mark of a flow names. A hash map of the kernel's costs a call for each
+ * packet, and 650 ns for each new flow where it gives up the oldest. */
+#define SET_SLOTS 8
+
+struct udp_flow {
+	struct flow flow; /* of cookie 0: none */
+	struct bpf_spin_lock lock;
 	__u32 pad;
 };
 
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 16384);
-	__type(key, struct flow_key);
-	__type(value, struct flow);
+	__type(key, __u32);
+	__type(value, struct udp_flow);
 } udp_flows SEC(".maps");
 
-/* Flows of which user space wants no more packets. */
+/* Marks of flows of which user space wants no more packets, each in the slot that
+ * the mark itself names: a flow pushed out by another is copied a little longer. */
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 16384);
-	__type(key, struct flow_key);
-	__type(value, __u8);
+	__type(key, __u32);
+	__type(value, __u64);
 } done_flows SEC(".maps");
 
 struct prefix4 {
@@ -132,6 +157,7 @@ struct {
 struct control {
 	__u32 generation;
 	__u32 seconds;
+	__u32 update; /* seconds between records of a long flow */
 };
 
 struct {
@@ -169,18 +195,22 @@ struct {
 /* Set before load. */
 volatile const __u32 half_ring = 1 << 22;
 
-static __always_inline void count(__u32 which)
+static __always_inline __u64 count(__u32 which)
 {
 	__u64 *n = bpf_map_lookup_elem(&counters, &which);
 
-	if (n)
-		(*n)++;
+	return n ? ++*n : 0;
 }
 
-/* A wakeup per record halved the connection rate: the reader polls, and is woken
- * only when half the ring is full. */
-static __always_inline __u64 wakeup(void)
+/* submit gives a record to the reader, and counts it. A wakeup per record halved
+ * the connection rate: the reader polls, and is woken only when half the ring is
+ * full. To ask how full it is costs a call too, so every eighth record does, and
+ * every large one. */
+static __always_inline void submit(void *record, __u32 which, int large)
 {
-	return bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA) >= half_ring ? BPF_RB_FORCE_WAKEUP :
-									     BPF_RB_NO_WAKEUP;
+	__u64 flags = BPF_RB_NO_WAKEUP;
+
+	if ((!(count(which) & 7) || large) && bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA) >= half_ring)
+		flags = BPF_RB_FORCE_WAKEUP;
+	bpf_ringbuf_submit(record, flags);
 }

@@ -56,7 +56,7 @@ struct endpoint {
 };
 
 struct tuple {
-	struct endpoint local, remote;
+	struct endpoint remote, local;
 };
 
 struct owner {
@@ -69,32 +69,27 @@ struct owner {
 	__u32 pad;
 };
 
+/* A packet; its bytes follow. */
 struct packet_event {
 	__u8 kind, flags, proto, class;
 	__u32 length;	/* on the wire, from the IP header on */
-	__u32 captured; /* bytes of data */
+	__u32 captured; /* bytes that follow */
 	__u32 netns;
 	__u64 time;
 	__u64 cookie;
 	struct owner owner;
-	struct endpoint remote; /* of an unconnected socket */
-	__u32 pad;
-	__u8 data[];
+	struct endpoint remote; /* as the socket has it */
+	__u8 direction, outcome, pad[2];
 };
 
+/* A flow, and the packet that it was seen by where that is wanted too: one
+ * record costs less than two. */
 struct flow_event {
-	__u8 kind, flags, proto, direction;
-	__u8 outcome, pad0[3];
-	__u32 netns;
-	__u32 pad1;
-	__u64 time;
-	__u64 first;
-	__u64 cookie;
-	struct owner owner;
-	struct tuple socket; /* as the socket has it */
-	struct tuple wire;   /* as the packets showed it; zero: the same */
+	struct packet_event packet;
+	struct endpoint local; /* as the socket has it */
+	struct tuple wire;     /* as the packets showed it; zero: the same */
 	struct endpoint asked;
-	__u32 pad2;
+	__u64 first;
 	__u64 bytes_out, bytes_in, packets_out, packets_in;
 };
 
