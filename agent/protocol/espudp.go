@@ -13,6 +13,7 @@ const (
 	espShortest  = espHeader + 12
 	espAlign     = 4 // the trailer ends on a 32-bit word (RFC 4303 2.4)
 	espRising    = 2 // packets of a side that count up
+	espOneWay    = 4 // where the other side says nothing
 )
 
 // espUDP is the detector of flows that carry only ESP in UDP; where IKE is seen
@@ -59,7 +60,7 @@ func lookESPUDP(f *Flow) Result {
 		return Result{State: NotThis} // a fixed mark, not two receivers' choices
 	case client.seq.rising(espRising) && server.seq.rising(espRising):
 		return Result{State: Confirmed, Label: "esp", Evidence: "ESP in UDP on port 4500 both ways, each with its own lasting SPI and rising sequence numbers"}
-	case client.seq.rising(espRising), server.seq.rising(espRising):
+	case client.seq.rising(espOneWay) && client.seq.steady(), server.seq.rising(espOneWay) && server.seq.steady():
 		return Result{State: Suspected, Label: "esp", Evidence: "ESP in UDP on port 4500 one way, with a lasting SPI and rising sequence numbers"}
 	}
 	return undecided(f)

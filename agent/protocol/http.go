@@ -12,10 +12,10 @@ func http() Detector {
 	return Detector{
 		Name: "http",
 		Doc: Doc{
-			How:      "a request line ending in HTTP/1.x; of CONNECT the target is the flow's true remote, and what the tunnel carries is looked at in turn",
+			How:      "a request line ending in HTTP/1.x; of CONNECT, and of an absolute target that a proxy answered (Via), the target is the flow's true remote, and what a CONNECT's tunnel carries is looked at in turn",
 			Confirms: "a status line from the other side",
 			Limits:   "internal label: HTTP is no category. HTTP/2 and HTTP under TLS are not read",
-			Source:   "RFC 9112, RFC 9110 section 9.3.6",
+			Source:   "RFC 9112, RFC 9110 sections 7.6.3 and 9.3.6",
 		},
 		TCP:   func(first []byte, _ bool) bool { return httpStarts(first) },
 		Facts: true,
@@ -146,7 +146,7 @@ func lookHTTP(f *Flow) Result {
 		webSocketOpen = open && !f.Closed
 	}
 	answer := Result{State: e.answered(), Label: "http", Evidence: "HTTP request line from one side"}
-	if webSocketOpen || !e.whole && !f.Closed && len(client) < MaxStream {
+	if noteProxied(f, &e) || webSocketOpen || !e.whole && !f.Closed && len(client) < MaxStream {
 		answer.State = Suspected // what is still to come may name a product
 	}
 	if e.reply != nil {

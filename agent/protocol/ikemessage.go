@@ -26,8 +26,12 @@ const (
 	ike2Flags     = 0x38 // initiator, version, response
 
 	ike2SAInit = 34
-	ike2SK     = 46 // encrypted, RFC 7296 3.14
-	ike2SKF    = 53 // encrypted fragment, RFC 7383 2.5
+	// A datagram that IP has cut is at least as long as the smallest packet that
+	// every link takes, 576 bytes (RFC 791), less headers and options.
+	ikeFragment = 480
+
+	ike2SK  = 46 // encrypted, RFC 7296 3.14
+	ike2SKF = 53 // encrypted fragment, RFC 7383 2.5
 )
 
 // ikeMessage is the version of the IKE message in b, 0 when it is none. length
@@ -98,7 +102,7 @@ func ikeFits(b []byte, length, said int, clear bool) bool {
 	if said == length {
 		return !clear || ikeFirstPayload(b, said)
 	}
-	return said > length && clear && ikeChain(b, said)
+	return said > length && length >= ikeFragment && clear && ikeChain(b, said)
 }
 
 // ikePayload is the size of the payload at a place, 0 when its generic header is

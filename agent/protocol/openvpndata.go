@@ -36,7 +36,7 @@ func lookOpenVPNData(f *Flow, tcp bool) Result {
 	}
 	if client.n >= 3 && server.n >= 3 && client.head == server.head {
 		switch {
-		case client.counted && server.counted && client.ids.rising(3) && server.ids.rising(3):
+		case client.counted && server.counted && client.ids.rising(3) && server.ids.rising(3) && client.ids.steady() && server.ids.steady():
 			return Result{State: Suspected, Label: "openvpn", Evidence: "version 2 data packets both ways with one peer id and rising packet ids (no control packet seen)"}
 		case client.aligned && server.aligned && client.rest == server.rest && openvpnLast(f, tcp):
 			return Result{State: Suspected, Label: "openvpn", Evidence: "version 2 data packets both ways with one peer id, each of whole cipher blocks (no control packet seen)"}

@@ -28,6 +28,7 @@ const (
 	openvpnIDLimit  = 1 << 16   // a control channel sends a few hundred packets an hour
 	openvpnEarlyNeg = 0x0f00    // upper half of a packet id that offers early negotiation (EARLY_NEG_START)
 	openvpnEarlyDev = 0x0a01    // the same in development versions of 2.6 (measured)
+	openvpnResends  = 64        // resets of a client that nobody answers, for hours
 	openvpnApart    = 3600      // seconds between two packets' times: a server's first answer has a counter of its own
 	openvpnOldest   = 978307200 // 2001-01-01, before the first release: no packet's time is earlier
 	openvpnLargest  = 2048      // control packets stay below the link MTU, also over TCP
@@ -117,6 +118,10 @@ func openvpnReplayID(b []byte) bool {
 	return false
 }
 
+// openvpnFirst says whether a packet id is one of a session's first: a client's
+// resets are numbered from 1, each time they are sent.
+func openvpnFirst(b []byte) bool { return binary.BigEndian.Uint16(b[2:]) <= openvpnResends }
+
 // readOpenVPNACKs reads the ACK array, and the message id of all but bare ACKs.
 func readOpenVPNACKs(m *openvpnMessage, b []byte, at, length int) bool {
 	if at >= len(b) {
@@ -165,11 +170,11 @@ func readOpenVPNCrypt(m *openvpnMessage, b []byte, length int) bool {
 	case openvpnClientV1, openvpnServerV1:
 		return false // key method 1 is older than tls-crypt
 	case openvpnClientV2:
-		return length == openvpnCryptReset
+		return length == openvpnCryptReset && openvpnFirst(b[openvpnSession:])
 	case openvpnServerV2: // with one ACK and, in answer to version 2, early negotiation
-		return length <= openvpnCryptReset+12+64
+		return length == openvpnCryptReset || length >= openvpnCryptReset+12 && length <= openvpnCryptReset+12+16
 	case openvpnClientV3:
-		return len(b) == length && int(binary.BigEndian.Uint16(b[length-2:])) == length-openvpnCryptReset
+		return openvpnFirst(b[openvpnSession:]) && len(b) == length && int(binary.BigEndian.Uint16(b[length-2:])) == length-openvpnCryptReset
 	}
 	return true
 }

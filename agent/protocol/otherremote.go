@@ -23,7 +23,7 @@ func greetings() [7]greeting {
 		{"Citrix ICA", "\x7f\x7fICA\x00", "\x7f\x7fICA\x00", nil, "ICA greeting"},
 		{"Citrix CGP", "\x1aCGP/01", "\x1aCGP/01", nil, "CGP greeting"},
 		{"NoMachine", "NXSH-", "NXD-", nxBanner, "NX banner"},
-		{"Radmin", "\x01\x00\x00\x00\x01\x00\x00\x00\x08\x08", "\x01\x00\x00\x00\x25", radminCommand, "Radmin 3 greeting"},
+		{"Radmin", "\x01\x00\x00\x00\x01\x00\x00\x00\x08\x08", "\x01\x00\x00\x00\x25\x00\x00", radminCommand, "Radmin 3 greeting"},
 		{"SPICE", "REDQ\x02\x00\x00\x00", "REDQ\x02\x00\x00\x00", nil, "SPICE link message"},
 		{"Apache Guacamole", "6.select,", "4.args,", nil, "Guacamole instruction"},
 		{"DameWare Mini Remote Control", "\x30\x11\x00\x00\x00\x00\x00\x00", "\x30\x11\x00\x00\x00\x00\x00\x00", damewareVersion, "DameWare version message"},

@@ -77,7 +77,7 @@ type SSH struct {
 type Hidden struct {
 	Host string // a name or an address, as text
 	Port uint16
-	By   string // "http_connect", "socks4", "socks4a", "socks5", "proxy_header"
+	By   string // "http_connect", "http_proxy", "socks4", "socks4a", "socks5", "proxy_header"
 }
 
 // Result is a detector's answer.

@@ -5,6 +5,7 @@ package protocol
 const (
 	sequenceBack  = 64
 	sequenceAhead = 1 << 16
+	sequenceStep  = 32 // on average, of counters that count packets
 )
 
 // sequence follows the counter that a tunnel puts into each datagram of one
@@ -28,6 +29,10 @@ func (s *sequence) add(v uint64) bool {
 	s.n++
 	return true
 }
+
+// steady says that the values went up about as packets do, one each: what grows
+// faster is a clock, or the bytes sent.
+func (s *sequence) steady() bool { return s.last-s.first <= sequenceStep*uint64(s.n) }
 
 // rising says that at least n values came and that they went up.
 func (s *sequence) rising(n int) bool { return s.n >= n && s.last > s.first }

@@ -27,6 +27,7 @@ const (
 	socksAssociate = 3
 
 	socksNoMethod   = 0xff
+	socksLastReply  = 8
 	socksLastMethod = 9 // IANA "Socket Secure (SOCKS) Parameters"
 	socksUserPass   = 2
 	socksGSSAPI     = 1
@@ -124,9 +125,12 @@ func lookSOCKS5(f *Flow, c, s []byte) Result {
 		return Result{State: Suspected, Label: "socks", Evidence: "SOCKS 5 list of methods, not answered"}
 	}
 	if s[1] == socksNoMethod {
+		if len(c) > n || len(s) > 2 { // the client must close now (section 3)
+			return Result{State: NotThis}
+		}
 		return Result{State: Confirmed, Label: "socks", Evidence: "SOCKS 5 list of methods, and the server accepted none"}
 	}
-	if !socksOffered(c[2:n], s[1]) {
+	if !socksOffered(c[2:n], s[1]) || !socksReply(s[2:], s[1]) {
 		return Result{State: NotThis}
 	}
 	return socks5Request(f, c[n:], s[1])
@@ -137,6 +141,8 @@ func socks5Request(f *Flow, rest []byte, method byte) Result {
 	r := Result{State: Confirmed, Label: "socks", Evidence: "SOCKS 5 list of methods, and the server chose one of them"}
 	request, authenticated, state := readSOCKS5(rest, method)
 	switch {
+	case state == NotThis && (method == 0 || method == socksUserPass):
+		return Result{State: NotThis} // nothing is encrypted under these
 	case state == NeedMore && !f.Closed && len(rest) < MaxStream/2:
 		r.State = Suspected // both agree, but the target is still to come
 		return r
@@ -148,6 +154,27 @@ func socks5Request(f *Flow, rest []byte, method byte) Result {
 		}
 	}
 	return r
+}
+
+// socksReply says whether the server's bytes behind its choice, as many as have
+// come, fit the method: a reply (RFC 1928 section 6) or, for a password, a status
+// (RFC 1929 section 2) and then a reply.
+func socksReply(b []byte, method byte) bool {
+	switch method {
+	case 0:
+	case socksUserPass:
+		if len(b) > 0 && b[0] != 1 {
+			return false
+		}
+		if len(b) < 2 || b[1] != 0 {
+			return true
+		}
+		b = b[2:]
+	default:
+		return true
+	}
+	return (len(b) < 1 || b[0] == socks5) && (len(b) < 2 || b[1] <= socksLastReply) && (len(b) < 3 || b[2] == 0) &&
+		(len(b) < 4 || b[3] == 1 || b[3] == 3 || b[3] == 4)
 }
 
 // socksMethods says whether the offered methods are a set, as RFC 1928 section 3

@@ -9,7 +9,7 @@ func teamviewer() Detector {
 		Doc: Doc{
 			How: "TCP: messages that start with 17 24, a command and a little-endian length, or with 11 30; UDP: 00 and, at offset 11, 17 24; " +
 				"in the clear its HTTP transport (client=DynGate); over TLS the names of its routers",
-			Confirms: "such messages from both sides",
+			Confirms: "such messages from both sides, of which one side's lengths fit or, where both have begun with 11 30, TeamViewer's port 5938",
 			Limits:   "newer versions use TLS or WebRTC and then show only a name",
 			Source:   "nDPI src/lib/protocols/teamviewer.c; Emerging Threats rules for TeamViewer (command 1b, length 0 is the keep-alive)",
 		},
@@ -23,6 +23,8 @@ func teamviewer() Detector {
 const (
 	teamviewerOne = "\x17\x24"
 	teamviewerTwo = "\x11\x30"
+
+	teamviewerPort = 5938
 )
 
 func teamviewerStarts(b []byte) bool {
@@ -31,6 +33,12 @@ func teamviewerStarts(b []byte) bool {
 
 func teamviewerDatagram(b []byte) bool {
 	return len(b) >= 16 && b[0] == 0 && string(b[11:13]) == teamviewerOne
+}
+
+// teamviewerPorts says whether TeamViewer's port is in use: the second protocol
+// shows two bytes, which are too few by themselves.
+func teamviewerPorts(f *Flow) bool {
+	return f.ClientPort == teamviewerPort || f.ServerPort == teamviewerPort
 }
 
 // teamviewerMessages counts messages of the first protocol that follow each
@@ -55,7 +63,7 @@ func lookTeamViewer(f *Flow) Result {
 	n, cExact := teamviewerMessages(client)
 	m, sExact := teamviewerMessages(server)
 	switch {
-	case teamviewerStarts(client) && teamviewerStarts(server) && (cExact || sExact || f.Closed):
+	case teamviewerStarts(client) && teamviewerStarts(server) && (cExact || sExact || teamviewerPorts(f)):
 		answer.State, answer.Evidence = Confirmed, "TeamViewer messages (17 24 or 11 30) from both sides"
 	case cExact && (n > 1 || len(server) == 0 && len(client) > 16), sExact && m > 1:
 	case len(client) >= 5 && !teamviewerStarts(client) && len(server) >= 5 && !teamviewerStarts(server), f.Closed:

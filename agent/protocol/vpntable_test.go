@@ -118,7 +118,7 @@ func TestIKE(t *testing.T) {
 		{"over tcp alone", tcpFlow("c", join(text("IKETCP"), be16(uint16(6+len(init2))), marker, init2)), "suspected", "ikev2"},
 
 		{"ESP in UDP", udpFlow(4500, 61000, "cscs", espPacket(0xabcdef01, 1, 60), espPacket(0x12345678, 1, 60), espPacket(0xabcdef01, 2, 92), espPacket(0x12345678, 2, 60)), "confirmed", "esp"},
-		{"ESP in UDP one way", udpFlow(4500, 61000, "ccc", espPacket(0xabcdef01, 1, 60), espPacket(0xabcdef01, 2, 92), espPacket(0xabcdef01, 3, 92)), "suspected", "esp"},
+		{"ESP in UDP one way", udpFlow(4500, 61000, "cccc", espPacket(0xabcdef01, 1, 60), espPacket(0xabcdef01, 2, 92), espPacket(0xabcdef01, 3, 92), espPacket(0xabcdef01, 4, 92)), "suspected", "esp"},
 
 		{"ESP-like on another port", udpFlow(4502, 61000, "cscs", espPacket(0xabcdef01, 1, 60), espPacket(0x12345678, 1, 60), espPacket(0xabcdef01, 2, 92), espPacket(0x12345678, 2, 60)), "none", ""},
 		{"same SPI both ways", udpFlow(4500, 61000, "cscs", espPacket(0xabcdef01, 1, 60), espPacket(0xabcdef01, 1, 60), espPacket(0xabcdef01, 2, 92), espPacket(0xabcdef01, 2, 60)), "none", ""},
