@@ -11,7 +11,7 @@ BENCHES := bench-size bench-kernel bench-agent bench-bulk bench-replay bench-rul
 ONCE    := -run '^$$' -benchtime 1x -timeout 15m
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test build generate check fmt vet lint drift test test-unit test-e2e test-lab test-long fuzz $(BENCHES) bench score run stop clean
+.PHONY: help deps deps-test build generate check fmt vet lint drift test test-unit test-e2e test-lab test-kernels test-long fuzz $(BENCHES) bench score run stop clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,10 @@ test-e2e: ## Agent, collector and real peers in network namespaces (root)
 
 test-lab: ## The long list of real peers, one by one (root)
 	SALLYPORT_TEST_LAB=1 SALLYPORT_TEST_REQUIRE=$${SALLYPORT_TEST_REQUIRE-kernel,peers} $(GO) test -count=1 -timeout 30m ./cmd/e2e -run 'TestLab' -v
+
+test-kernels: ## The kernel tests on Debian's kernels 5.10 to 7, booted by qemu in software (root, long)
+	@deploy/install-deps.sh kernels
+	SALLYPORT_TEST_KERNELS=1 SALLYPORT_TEST_REQUIRE=peers $(GO) test -count=1 -timeout 8h ./cmd/e2e/kernels -v
 
 bench: $(BENCHES) ## Every benchmark of docs/benchmarks.md, one after the other (root)
 

@@ -17,6 +17,8 @@ PEER_PACKAGES="clang llvm libbpf-dev tshark tcpdump xrdp xorgxrdp freerdp2-x11 f
  pptp-linux xl2tpd ppp nebula tinc n2n openssh-server openssh-client dante-server dnsmasq
  nginx-light curl openssl dnsutils nftables iptables socat libndpi-bin chromium postgresql
  rsyslog rsyslog-gnutls zstd kcat iputils-ping psmisc x11-utils"
+# Debian's kernels under qemu: "make test-kernels".
+KERNEL_PACKAGES="qemu-system-x86 busybox-static kmod xz-utils debian-archive-keyring wireguard-tools ppp iputils-ping"
 
 say() { echo "install-deps: $*" >&2; }
 
@@ -74,5 +76,8 @@ install_go() {
 }
 
 install_packages $BUILD_PACKAGES
-[ "${1:-build}" != test ] || install_packages $PEER_PACKAGES
+case ${1:-build} in
+test) install_packages $PEER_PACKAGES ;;
+kernels) install_packages $KERNEL_PACKAGES ;;
+esac
 install_go
