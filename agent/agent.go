@@ -58,6 +58,7 @@ type Agent struct {
 	control  *control.Server
 	losses   *losses
 	relays   *relays
+	askers   *askers
 	ready    chan struct{} // closed when every sensor has attached
 	fresh    chan past     // to be matched against the history
 
@@ -185,7 +186,7 @@ func (a *Agent) open() (closeAll func() error, err error) {
 func (a *Agent) assemble(judge *rules.Judge) {
 	a.history = history.New(a.cfg.History, a.log)
 	a.names = naming.New(a.cfg.Naming)
-	a.relays = newRelays()
+	a.relays, a.askers = newRelays(), newAskers()
 	a.losses = newLosses(a.lossCounters, a.degraded)
 	a.queues = newQueues()
 	a.pipeline = newPipeline(a.cfg.Host, a.live, &a.systems, a.names, a.queues.put)
@@ -194,7 +195,7 @@ func (a *Agent) assemble(judge *rules.Judge) {
 	a.pipeline.tunnels = newTunnels()
 	a.pipeline.tunnels.kernel = a.kernel
 	a.court = &court{
-		live: a.live, enrich: a.enrich, relays: a.relays, systems: &a.systems, loss: a.losses.since, report: a.ledger.Observe,
+		live: a.live, enrich: a.enrich, relays: a.relays, askers: a.askers, systems: &a.systems, loss: a.losses.since, report: a.ledger.Observe,
 		ended: func(o *rules.Observation) { a.history.Add(o); a.flowLog.Write(o) },
 		now:   time.Now,
 		log:   a.log.Named("judge"),

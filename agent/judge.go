@@ -18,6 +18,7 @@ type court struct {
 	judge   atomic.Pointer[rules.Judge]
 	enrich  *enrich.Enricher
 	relays  *relays
+	askers  *askers
 	systems *sharedSystems
 	loss    func(first, now time.Time) *rules.Loss
 	report  func(context.Context, rules.Finding) error // drafts
@@ -43,6 +44,7 @@ func (c *court) handle(ctx context.Context, item *observed) {
 	c.enrich.Enrich(o, item.owner)
 	c.systems.Load().attribute(o)
 	c.relays.mark(o, item.owner)
+	c.askers.notice(o, item.owner)
 	now := c.now()
 	matches := c.live.Set().Match(o, now)
 	for _, f := range c.judge.Load().Findings(o, matches, now) {

@@ -24,8 +24,8 @@ const (
 // dnsPort is where resolvers answer (RFC 1035 section 4.2).
 const dnsPort = 53
 
-// relays remembers which processes accept requests for others: HTTP CONNECT,
-// SOCKS, DNS. Their own outbound flows are marked, since the client behind them
+// relays remembers which processes accept requests for others (HTTP CONNECT and
+// absolute targets, SOCKS, DNS) or name others in PROXY headers. Their own outbound flows are marked, since the client behind them
 // cannot be joined.
 type relays struct {
 	mu    sync.Mutex
@@ -51,7 +51,8 @@ func (r *relays) mark(o *rules.Observation, owner sensor.OwnerRef) {
 		return
 	}
 	o.Owner.Intermediary = kind
-	if o.Direction == rules.Outbound && kind != relayTunnel { // whose tunnel it is, the evidence says
+	named := o.Hidden != nil && o.Hidden.By == proxyHeader // the flow itself says for whom it is
+	if o.Direction == rules.Outbound && kind != relayTunnel && !named { // whose tunnel it is, the evidence says
 		o.Notes = append(o.Notes, "client unknown: the owner relays for others as a "+kind)
 	}
 }
@@ -94,12 +95,20 @@ func (r *relays) learnt() []sensor.ProcessRef {
 	return out
 }
 
-// relayed says what an inbound flow asks its owner to relay.
+// proxyHeader is what names a hidden end in a PROXY protocol header: the client,
+// which a relay tells the server behind it.
+const proxyHeader = "proxy_header"
+
+// relayed says what a flow shows its owner to relay: it is asked to, or it says
+// for whom it does.
 func relayed(o *rules.Observation) string {
+	told := o.Hidden != nil && o.Hidden.By == proxyHeader
 	switch {
+	case o.Direction == rules.Outbound && told:
+		return relayProxy
 	case o.Direction != rules.Inbound:
 		return ""
-	case o.Hidden != nil && o.Hidden.By != "proxy_header":
+	case o.Hidden != nil && !told:
 		return relayProxy
 	case o.Local.Port == dnsPort && o.Outcome == rules.OutcomeData:
 		return relayResolver

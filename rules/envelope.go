@@ -118,7 +118,9 @@ type Heartbeat struct {
 	Spool    SpoolState        `json:"spool"`
 	Flows    uint64            `json:"flows"`
 	Relays   []string          `json:"relays,omitempty"` // intermediaries seen: the true clients of their flows are not known
-	Config   string            `json:"config,omitempty"` // the effective configuration, without secrets
+	// PrivateDNS names who asks a resolver unseen: their flows have no names.
+	PrivateDNS []string `json:"private_dns,omitempty"`
+	Config     string   `json:"config,omitempty"` // the effective configuration, without secrets
 }
 
 // SpoolState is how much waits to be delivered.

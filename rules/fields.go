@@ -96,7 +96,7 @@ var FieldSections = []struct {
 		{"remote.port", FieldNumber, port(func(o *Observation) Endpoint { return o.Remote }), "remote port, as the packets had it"},
 		{"remote.names", FieldList, remoteNames, "names bound to the remote, from any source"},
 		{"hidden.host", FieldText, hidden(func(h *Hidden) string { return h.Host }), "name inside a proxy request"},
-		{"hidden.by", FieldText, hidden(func(h *Hidden) string { return h.By }), "`http_connect`, `socks5`, ..."},
+		{"hidden.by", FieldText, hidden(func(h *Hidden) string { return h.By }), "`http_connect`, `http_proxy`, `socks5`, ..."},
 		{"bytes.out", FieldNumber, number(func(o *Observation) uint64 { return o.BytesOut }), "IP bytes sent"},
 		{"bytes.in", FieldNumber, number(func(o *Observation) uint64 { return o.BytesIn }), "IP bytes received"},
 		{"sensor", FieldText, text(func(o *Observation) string { return o.Sensor }), "`socket`, `link`, `capture`; `history` for a flow of the past"},

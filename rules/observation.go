@@ -176,5 +176,5 @@ type Hidden struct {
 	Host string     `json:"host,omitempty"` // a name, when it was a name
 	Addr netip.Addr `json:"addr,omitzero"`
 	Port uint16     `json:"port,omitempty"`
-	By   string     `json:"by"` // "http_connect", "socks4", "socks4a", "socks5", "proxy_header"
+	By   string     `json:"by"` // "http_connect", "http_proxy", "socks4", "socks4a", "socks5", "proxy_header"
 }

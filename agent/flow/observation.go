@@ -134,7 +134,7 @@ func (f *Flow) names(o *rules.Observation) {
 		}
 	}
 	if h := o.Hidden; h != nil && h.Host != "" {
-		if h.By == "http_connect" {
+		if strings.HasPrefix(h.By, "http_") {
 			add(h.Host, "connect")
 		} else {
 			add(h.Host, "socks")

@@ -83,6 +83,12 @@ func ofRunning(h *rules.Heartbeat) []doctor.Check {
 			Consequence: "the true client of its flows is not known",
 		})
 	}
+	for _, asker := range h.PrivateDNS {
+		checks = append(checks, doctor.Check{
+			Name: "private DNS", Level: doctor.Info, Found: asker,
+			Consequence: "the names it looks up are not seen; its remotes are known by address, and by what TLS shows",
+		})
+	}
 	return checks
 }
 
