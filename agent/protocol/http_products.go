@@ -30,7 +30,7 @@ func httpProduct(e exchange) Result {
 	return Result{}
 }
 
-// sstpHTTP: the method and the target of [MS-SSTP] 3.2.4.1.
+// sstpHTTP: the method of [MS-SSTP], as SoftEtherVPN src/Cedar/Proto_SSTP.h has it.
 func sstpHTTP(e exchange) Result {
 	if string(e.method) != "SSTP_DUPLEX_POST" {
 		return Result{}
@@ -64,7 +64,7 @@ func softetherHTTP(e exchange) Result {
 }
 
 // openconnectHTTP: the tunnel request of AnyConnect's CSTP
-// (draft-mavrogiannopoulos-openconnect-04 section 2.2) and the XML
+// (draft-mavrogiannopoulos-openconnect, the primary TCP channel) and the XML
 // authentication that comes before it.
 func openconnectHTTP(e exchange) Result {
 	answer := Result{Label: "openconnect", State: e.answered()}

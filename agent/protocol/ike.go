@@ -9,7 +9,7 @@ import (
 // (RFC 3948 section 2.2).
 const natMarker = 4
 
-// ikeTCP opens IKE over TCP (RFC 9329 section 4.1): then each message has its
+// ikeTCP opens IKE over TCP (RFC 9329 section 4): then each message has its
 // length in front and, if IKE, the four zero bytes.
 const ikeTCP = "IKETCP"
 

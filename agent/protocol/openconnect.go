@@ -11,7 +11,7 @@ func openconnect() Detector {
 			How:      "AnyConnect's CSTP frames (STF) or its HTTP requests, where TLS has been taken off",
 			Confirms: "frames from both sides, or the server's HTTP answer",
 			Limits:   "under TLS nothing of it shows but its DTLS channel, which is category anyconnect-dtls",
-			Source:   "draft-mavrogiannopoulos-openconnect-04 section 2.3",
+			Source:   "draft-mavrogiannopoulos-openconnect, \"The CSTP Channel Protocol\"",
 		},
 		TCP:  func(first []byte, _ bool) bool { return starts(first, "STF\x01") },
 		Look: lookCSTP,
@@ -41,7 +41,7 @@ func anyconnectDoc() Doc {
 			"a DTLS resumption with one cipher suite, of those that its headers name or without extensions; or a DTLS 1.2 ClientHello that offers only pre-shared keys with a session id set in advance, as the channel's PSK-NEGOTIATE has it",
 		Confirms: "DTLS of the same kind from both sides; for PSK-NEGOTIATE the server's whole handshake under an id of its own, without asking for a cookie",
 		Limits:   "AnyConnect's DTLS 1.2 that resumes with a certificate suite looks like other resumed DTLS",
-		Source:   "draft-mavrogiannopoulos-openconnect-04 section 2.4; OpenSSL DTLS1_BAD_VER",
+		Source:   "draft-mavrogiannopoulos-openconnect (the secondary UDP channel); OpenConnect dtls.c; OpenSSL DTLS1_BAD_VER; own captures of ocserv and openconnect",
 	}
 }
 

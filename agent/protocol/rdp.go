@@ -9,7 +9,7 @@ func rdp() Detector {
 				"a Hyper-V preconnection PDU; RD Gateway's HTTP methods; MCS with RDP's client and server data; a Windows Remote Desktop certificate where TLS comes first",
 			Confirms: "the server's connection confirm, its MCS answer, or its HTTP answer to RDG_OUT_DATA",
 			Limits:   "RDP inside stunnel or an RD Gateway under TLS cannot be told from other TLS; of a flow caught in the middle only unencrypted MCS data is seen, and stays suspected",
-			Source:   "[MS-RDPBCGR] 2.2.1, RFC 1006, ITU-T X.224, T.125; [MS-RDPEPS] 2.2.1; [MS-TSGU] 2.1.2; [MS-RPCH] 2.1.2.1",
+			Source:   "[MS-RDPBCGR] 2.2.1, RFC 1006, ITU-T X.224, T.125; [MS-RDPEPS] 2.2.1; [MS-TSGU] 2.2.3.1; [MS-RPCH] 2.1.2.1",
 		},
 		TCP: func(first []byte, _ bool) bool {
 			return begins(first, "\x03\x00") || preconnectionStarts(first) || gatewayStarts(first)

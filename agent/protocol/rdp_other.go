@@ -61,7 +61,7 @@ func lookPreconnected(client, server []byte) Result {
 }
 
 // gatewayStarts is the cheap test of RD Gateway: the methods of its HTTP
-// transport ([MS-TSGU] 2.1.2) and of RPC over HTTP ([MS-RPCH] 2.1.2.1).
+// transport ([MS-TSGU] 2.2.3.1) and of RPC over HTTP ([MS-RPCH] 2.1.2.1).
 func gatewayStarts(b []byte) bool {
 	return len(b) >= 9 && (begins(b, "RDG_OUT_DATA ") || begins(b, "RDG_IN_DATA ") || begins(b, "RPC_IN_DATA ") || begins(b, "RPC_OUT_DATA ")) ||
 		starts(b, "GET /remoteDesktopGateway")

@@ -170,7 +170,7 @@ func mcsChoice(b []byte) byte {
 
 // readMCSData reads X.224 data of a flow caught in the middle: T.125 domain
 // PDUs with their channel and a priority of "high, begin and end" as RDP sends them
-// ([MS-RDPBCGR] 3.2.5.3); or a whole connect PDU.
+// (captures); or a whole connect PDU.
 func readMCSData(user []byte, want byte) rdpSide {
 	tag, key, choice := mcsConnectInitial, "Duca", byte(mcsSend)
 	if want == x224Confirm {

@@ -9,7 +9,7 @@ func sstp() Detector {
 			How:      "the HTTP method SSTP_DUPLEX_POST; on a flow caught in the middle the SSTP control packets themselves. Both only where TLS has been taken off",
 			Confirms: "the server's HTTP 200, or its Call Connect Ack",
 			Limits:   "SSTP is made to be under TLS, where nothing of it shows",
-			Source:   "[MS-SSTP] 2.2.1, 2.2.2, 3.2.4.1",
+			Source:   "[MS-SSTP] 2.2; SoftEtherVPN src/Cedar/Proto_SSTP.h for the HTTP start; a capture of sstpc",
 		},
 		TCP:  func(first []byte, _ bool) bool { return starts(first, "\x10\x01\x00") },
 		Look: lookSSTP,
