@@ -32,6 +32,15 @@ func addNew(list, more []string) []string {
 	return list
 }
 
+// EntityError is what is wrong between entities, and with which of them.
+type EntityError struct {
+	ID      string // of an entity it is about
+	Message string // with the remedy
+}
+
+// Error is the message.
+func (e *EntityError) Error() string { return e.Message }
+
 // ownership knows who owns whom. A designation can be lifted, so whether an
 // entity is blocked through its owners is asked as of a time.
 type ownership struct{ byID map[string]*Entity }
@@ -54,7 +63,7 @@ func closeOwnership(entities []Entity) (ownership, error) {
 
 func (o ownership) check(id string, trail []string, done map[string]bool) error {
 	if slices.Contains(trail, id) {
-		return fmt.Errorf("the owners form a cycle: %s; correct the shares of one of them", strings.Join(append(trail, id), " is owned by "))
+		return &EntityError{id, fmt.Sprintf("the owners form a cycle: %s; correct the shares of one of them", strings.Join(append(trail, id), " is owned by "))}
 	}
 	entity := o.byID[id]
 	if done[id] || entity == nil {
@@ -66,7 +75,7 @@ func (o ownership) check(id string, trail []string, done map[string]bool) error 
 			continue // an owner without a file is not known to be blocked
 		}
 		if o.byID[stake.Entity] == nil {
-			return fmt.Errorf("entity %q names the owner %q, which no file defines; add its file, or give the owner by name", id, stake.Entity)
+			return &EntityError{id, fmt.Sprintf("entity %q names the owner %q, which no file defines; add its file, or give the owner by name", id, stake.Entity)}
 		}
 		if err := o.check(stake.Entity, trail, done); err != nil {
 			return err

@@ -40,7 +40,7 @@ func ParseSigmaRule(file string, data []byte, placeholders map[string][]string) 
 	}
 	source, err := findLogSource(r.LogSource)
 	if err != nil {
-		return nil, &sigma.Error{File: file, Message: err.Error()}
+		return nil, &sigma.Error{File: file, Line: r.Lines["logsource"], Message: err.Error()}
 	}
 	for _, u := range r.Uses() {
 		if _, ok := FieldByName(u.Name); !ok {
@@ -48,13 +48,13 @@ func ParseSigmaRule(file string, data []byte, placeholders map[string][]string) 
 		}
 	}
 	if r.Status == "unsupported" {
-		return nil, &sigma.Error{File: file, Message: "status unsupported: its author says it cannot be used in its current state"}
+		return nil, &sigma.Error{File: file, Line: r.Lines["status"], Message: "status unsupported: its author says it cannot be used in its current state"}
 	}
 	s := &SigmaRule{Rule: r, Enabled: r.Status != "deprecated", class: ClassContact, fits: source.fits}
 	sum := sha256.Sum256(data)
 	s.digest = hex.EncodeToString(sum[:])
 	if err := s.readOwn(r.Custom["sallyport"]); err != nil {
-		return nil, &sigma.Error{File: file, Message: err.Error()}
+		return nil, &sigma.Error{File: file, Line: r.Lines["sallyport"], Message: err.Error()}
 	}
 	return s, nil
 }

@@ -35,6 +35,8 @@ HASSH fingerprint. Defanged spellings (198[.]51[.]100[.]7, hxxp://) are read.
 That a value is in no pack says nothing more than that.
 
 Exit status: 0 a value is tied, 1 none is, 2 error.`,
+		Example: `  sallyport check 198.51.100.7 www.example.com
+  sallyport check --pack vendor.pack --pack imported.yaml -o json AS64496`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if format != "text" && format != "json" {
@@ -47,7 +49,7 @@ Exit status: 0 a value is tied, 1 none is, 2 error.`,
 			return check(env.stdout, set, args, format)
 		},
 	}
-	cmd.Flags().StringArrayVar(&packs, "pack", nil, "`PATH` of a pack, an entity file or a folder of them, instead of the packs that ship (repeatable)")
+	cmd.Flags().StringArrayVar(&packs, "pack", nil, "`PATH` of a pack, an entity file, an imported feed or a folder of them, instead of the packs that ship (repeatable)")
 	cmd.Flags().StringVarP(&format, "output", "o", "text", "text or json")
 	return cmd
 }
@@ -102,7 +104,8 @@ func printAnswers(w io.Writer, answers []checkAnswer, format string) error {
 
 func writeAnswer(b *strings.Builder, a *checkAnswer) {
 	if !a.Tied {
-		fmt.Fprintf(b, "%s: not in packs %s as of %s\n", plain(a.Value), plain(strings.Join(a.Packs, ", ")), a.AsOf)
+		fmt.Fprintf(b, "%s: not in packs %s as of %s%s\n", plain(a.Value), plain(strings.Join(a.Packs, ", ")), a.AsOf,
+			ifSet(rules.NeverApex(a.Value), "; strangers share the names below it, so that it can be no indicator"))
 		return
 	}
 	fmt.Fprintf(b, "%s: in packs %s as of %s\n", plain(a.Value), plain(strings.Join(a.Packs, ", ")), a.AsOf)

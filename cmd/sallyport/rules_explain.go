@@ -20,7 +20,9 @@ func newRulesExplain(env environment) *cobra.Command {
 	return &cobra.Command{
 		Use:   "explain FINDING.json",
 		Short: `Tell the story of a finding: what was seen, what met it, and why this severity ("-" reads stdin)`,
-		Args:  cobra.ExactArgs(1),
+		Example: `  sallyport rules explain finding.json
+  tail -n 1 /var/lib/sallyport/findings.jsonl | sallyport rules explain -`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			f, err := readFinding(args[0], env.stdin)
 			if err != nil {

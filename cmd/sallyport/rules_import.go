@@ -17,6 +17,7 @@ import (
 // importOptions are the flags of rules import.
 type importOptions struct {
 	output, entity         string
+	source, date, link     string
 	confidence, hash       string
 	programmes             []string
 	basic, token, key, ca  string
@@ -29,7 +30,10 @@ func newRulesImport(env environment) *cobra.Command {
 		Use:   "import KIND FILE|URL -o FILE.yaml",
 		Short: "Turn a feed into an entity file",
 		Long:  importHelp(),
-		Args:  cobra.ExactArgs(2),
+		Example: `  sallyport rules import ofac SDN.XML -o cyber.yaml --programme CYBER2 --programme CYBER4
+  sallyport rules import list partner.txt -o partner.yaml --entity "Some Entity" --source "Partner's list" --date 2026-11
+  sallyport rules import taxii https://taxii.example/api/collections/ID/ -o taxii.yaml --token-file token`,
+		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.run(cmd.Context(), env, args[0], args[1])
 		},
@@ -37,6 +41,9 @@ func newRulesImport(env environment) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVarP(&o.output, "output", "o", "", "`FILE` to write; one that is there is replaced, unless the new set is under half of it")
 	f.StringVar(&o.entity, "entity", "", "`NAME` or id of the entity that values of a plain list are tied to")
+	f.StringVar(&o.source, "source", "", "`NAME` of the source, for the findings (default: the file's name)")
+	f.StringVar(&o.date, "date", "", "`DATE` of the source, from which undated values age: 2024-09-18, 2024-09 or 2024 (default: today, and said so)")
+	f.StringVar(&o.link, "reference", "", "`URL` where the source can be read")
 	f.StringVar(&o.confidence, "confidence", "", "low, medium or high, for rows that state none (default low)")
 	f.StringVar(&o.hash, "type", "", "what hashes are, where the format does not say (ja3, tls_cert_sha1, ...)")
 	f.StringSliceVar(&o.programmes, "programme", nil, "of an OFAC list: only entries under this `TAG` (repeatable)")
@@ -65,11 +72,15 @@ func (o *importOptions) run(ctx context.Context, env environment, kind, from str
 	if err != nil {
 		return err
 	}
+	if o.date != "" && !rules.Date(o.date).Known() {
+		return fmt.Errorf("--date %q is no date: write 2024-09-18, 2024-09 or 2024", plain(o.date))
+	}
 	client := feed.DefaultClientConfig()
 	client.BasicFile, client.TokenFile, client.KeyFile, client.CAFile, client.Insecure = o.basic, o.token, o.key, o.ca, o.allowPlainHTTP
 	result, err := feed.Import(ctx, feed.Request{
 		Kind: kind, From: from, Entity: entity, Confidence: rules.Confidence(o.confidence),
 		Type: rules.IndicatorType(o.hash), Programmes: o.programmes, Client: client,
+		Source: rules.Source{Name: o.source, Date: rules.Date(o.date), Reference: o.link},
 	})
 	if err != nil {
 		return err

@@ -24,9 +24,11 @@ approved-tools files are told apart by their keys. Each fault is printed with
 its file, line, column and remedy.
 
 Exit status: 0 no fault, 1 faults, 2 error.`,
+		Example: `  sallyport rules lint my-entities/ my-detections/ allow.yaml
+  sallyport rules lint signed.pack`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			l := linter{}
+			l := linter{places: map[string]string{}}
 			for _, path := range args {
 				if err := l.path(path); err != nil {
 					return fmt.Errorf("lint %s: %w", path, err)
@@ -49,7 +51,8 @@ Exit status: 0 no fault, 1 faults, 2 error.`,
 type linter struct {
 	files, detections int
 	entities          []rules.Entity
-	broken            bool // an entity file is, so that owners may be missing
+	places            map[string]string // of an entity's id: "file:line"
+	broken            bool              // an entity file is, so that owners may be missing
 	faults            []string
 }
 
@@ -91,7 +94,9 @@ func (l *linter) pack(path string) error {
 	if err != nil {
 		l.fault(err)
 	}
-	l.entities = append(l.entities, entities...)
+	for i := range entities {
+		l.entity(&entities[i], path)
+	}
 	l.detections += len(detections)
 	return nil
 }
@@ -118,8 +123,33 @@ func (l *linter) file(path string, data []byte) {
 			l.fault(err)
 			return
 		}
-		l.entities = append(l.entities, entities...)
+		for i := range entities {
+			l.entity(&entities[i], fmt.Sprintf("%s:%d", path, lineOf(data, entities[i].ID)))
+		}
 	}
+}
+
+// entity keeps an entity, the first of each id.
+func (l *linter) entity(e *rules.Entity, place string) {
+	if other, twice := l.places[e.ID]; twice {
+		l.faults = append(l.faults, fmt.Sprintf("%s: the id %q is used in %s too; give each entity its own", place, e.ID, other))
+		return
+	}
+	l.places[e.ID] = place
+	l.entities = append(l.entities, *e)
+}
+
+// lineOf is the line that gives an entity its id.
+func lineOf(data []byte, id string) int {
+	n := 0
+	for line := range strings.Lines(string(data)) {
+		n++
+		key, value, _ := strings.Cut(strings.TrimLeft(line, "- "), ":")
+		if key == "id" && strings.Trim(strings.TrimSpace(value), `"'`) == id {
+			return n
+		}
+	}
+	return 1
 }
 
 // kindOf tells files apart by keys that only one of them has at its top. What
@@ -146,12 +176,17 @@ func (l *linter) fault(err error) {
 	}
 }
 
-// together checks what only shows between files: ids, owners, cycles.
+// together checks what only shows between files: owners and cycles.
 func (l *linter) together() {
 	if l.broken || len(l.entities) == 0 {
 		return
 	}
-	if _, err := rules.Compile(rules.Pack{Name: "lint"}, l.entities, rules.Options{}); err != nil {
+	_, err := rules.Compile(rules.Pack{Name: "lint"}, l.entities, rules.Options{})
+	var between *rules.EntityError
+	switch {
+	case errors.As(err, &between):
+		l.faults = append(l.faults, l.places[between.ID]+": "+between.Message)
+	case err != nil:
 		l.faults = append(l.faults, err.Error())
 	}
 }

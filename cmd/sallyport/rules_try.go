@@ -61,6 +61,27 @@ and no others. A capture goes the way of live traffic: flow table, identificatio
 naming, matching. Paths are relative to the file.
 
 Exit status: 0 all passed, 1 some failed, 2 error.`,
+		Example: `  sallyport rules test my-tests.yaml
+
+where my-tests.yaml holds:
+
+  entities: [entities/]
+  now: 2026-11-27T12:00:00Z
+  tests:
+    - name: RDP to an attributed remote
+      event:
+        direction: outbound
+        outcome: established
+        remote: {addr: 203.0.113.10, port: 8443}
+        first: 2026-11-27T11:00:00Z
+        last: 2026-11-27T11:05:00Z
+        identification: {protocol: rdp, state: confirmed}
+      expect:
+        - {rule: RDP with an attributed remote, severity: critical}
+    - name: nothing in last week's capture
+      capture: captures/week.pcapng
+      local: [192.0.2.0/24]
+      expect: []`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			failed := 0

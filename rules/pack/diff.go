@@ -86,8 +86,8 @@ func (d *Difference) manifest(a, b *Pack) {
 	if n.Shrinks {
 		d.say("its signer says that agents shall take it though it holds much less")
 	}
-	if !m.Expires.Equal(n.Expires) {
-		d.say("it expires on %s, not %s", n.Expires.Format("2006-01-02"), m.Expires.Format("2006-01-02"))
+	if was, is := m.Expires.Format("2006-01-02"), n.Expires.Format("2006-01-02"); was != is {
+		d.say("it expires on %s, not %s", is, was)
 	}
 	if a.KeyID != b.KeyID {
 		d.say("it is signed by the %s key %s, not by the %s key %s", b.Role, b.KeyID, a.Role, a.KeyID)

@@ -116,7 +116,7 @@ func taxonomy(r *reader, _ *Rule, p pair) error {
 func related(r *reader, rule *Rule, p pair) error {
 	seq, ok := p.value.(*ast.SequenceNode)
 	if !ok {
-		return r.errorf(p.node, "related must be a list")
+		return r.errorf(p.node, "related must be a list: write each behind a dash, with id and type")
 	}
 	for _, v := range seq.Values {
 		m, ok := v.(ast.MapNode)
@@ -144,7 +144,7 @@ func (r *reader) relation(m ast.MapNode) (Related, error) {
 func logSource(r *reader, rule *Rule, p pair) error {
 	m, ok := p.value.(ast.MapNode)
 	if !ok {
-		return r.errorf(p.node, "logsource must be a mapping")
+		return r.errorf(p.node, "logsource must be a mapping: of category, product and service")
 	}
 	l := &rule.LogSource
 	return r.strings(m, "logsource", map[string]*string{

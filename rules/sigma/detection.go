@@ -8,7 +8,7 @@ import (
 func detection(r *reader, rule *Rule, p pair) error {
 	m, ok := p.value.(ast.MapNode)
 	if !ok {
-		return r.errorf(p.node, "detection must be a mapping")
+		return r.errorf(p.node, "detection must be a mapping: of search identifiers and a condition")
 	}
 	pairs, err := r.pairs(m)
 	if err != nil {
@@ -29,7 +29,7 @@ func detection(r *reader, rule *Rule, p pair) error {
 		}
 	}
 	if condition == nil {
-		return r.errorf(p.node, "detection has no condition")
+		return r.errorf(p.node, "detection has no condition: say under the key condition how its search identifiers combine")
 	}
 	rule.expr, err = r.conditions(*condition, items)
 	return err
@@ -55,7 +55,7 @@ func (r *reader) conditions(p pair, items map[string]expr) (expr, error) {
 	}
 	switch len(out) {
 	case 0:
-		return nil, r.errorf(p.node, "condition is empty")
+		return nil, r.errorf(p.node, "condition is empty: say how the search identifiers combine, such as \"selection and not filter\"")
 	case 1:
 		return out[0], nil
 	}
@@ -76,7 +76,7 @@ func (r *reader) searchIdentifier(rule *Rule, at, v ast.Node) (expr, error) {
 
 func (r *reader) alternatives(rule *Rule, at ast.Node, seq *ast.SequenceNode) (expr, error) {
 	if len(seq.Values) == 0 {
-		return nil, r.errorf(at, "a search identifier must not be empty")
+		return nil, r.errorf(at, "a search identifier must not be empty: give it fields or keywords, or remove it")
 	}
 	var out orExpr
 	for _, v := range seq.Values {
@@ -101,7 +101,7 @@ func (r *reader) fields(rule *Rule, at ast.Node, m ast.MapNode) (expr, error) {
 		return nil, err
 	}
 	if len(pairs) == 0 {
-		return nil, r.errorf(at, "a search identifier must not be empty")
+		return nil, r.errorf(at, "a search identifier must not be empty: give it fields or keywords, or remove it")
 	}
 	var out andExpr
 	for _, p := range pairs {

@@ -26,6 +26,7 @@ type Rule struct {
 	Tags           []string
 	Scope          []string
 	Custom         map[string]any // attributes the specification does not define
+	Lines          map[string]int // of each attribute, for what the caller finds wrong
 
 	uses []FieldUse
 	expr expr
@@ -96,17 +97,16 @@ func (r *reader) rule(top ast.MapNode) (*Rule, error) {
 			return nil, r.errorf(p.node, "%s", why)
 		}
 	}
-	rule := &Rule{File: r.file}
-	seen := map[string]bool{}
+	rule := &Rule{File: r.file, Lines: map[string]int{}}
 	for _, p := range pairs {
-		seen[p.key] = true
+		rule.Lines[p.key] = max(1, lineOf(p.node))
 		if err := r.attribute(rule, p); err != nil {
 			return nil, err
 		}
 	}
 	for _, name := range []string{"title", "logsource", "detection"} {
-		if !seen[name] {
-			return nil, r.errorf(nil, "%s is missing", name)
+		if rule.Lines[name] == 0 {
+			return nil, r.errorf(nil, "%s is missing: a rule needs title, logsource and detection", name)
 		}
 	}
 	return rule, nil
@@ -135,7 +135,7 @@ func (r *reader) attribute(rule *Rule, p pair) error {
 func noAnchors(r *reader, n ast.Node) error {
 	found := append(ast.Filter(ast.AliasType, n), ast.Filter(ast.AnchorType, n)...)
 	if len(found) > 0 {
-		return r.errorf(found[0], "YAML anchors and aliases are not supported")
+		return r.errorf(found[0], "YAML anchors and aliases are not supported: write the value out")
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ func (r *reader) tests(mods modifiers, at, v ast.Node) ([]predicate, error) {
 		values = seq.Values
 	}
 	if len(values) == 0 {
-		return nil, r.errorf(at, "a list of values must not be empty")
+		return nil, r.errorf(at, "a list of values must not be empty: give it a value, or null for a field that is absent")
 	}
 	if mods.all && len(values) < 2 && !mods.expand {
 		return nil, r.errorf(at, "modifier all needs at least two values")
@@ -38,7 +38,7 @@ func (r *reader) tests(mods modifiers, at, v ast.Node) ([]predicate, error) {
 			out = append(out, t)
 		}
 		if len(out) > maxValues {
-			return nil, r.errorf(at, "holds more than %d values", maxValues)
+			return nil, r.errorf(at, "holds more than %d values: put them into an entity file", maxValues)
 		}
 	}
 	return out, nil

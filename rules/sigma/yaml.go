@@ -25,17 +25,21 @@ type reader struct {
 }
 
 func (r *reader) errorf(n ast.Node, format string, args ...any) error {
-	e := &Error{File: r.file, Message: fmt.Sprintf(format, args...)}
-	if n != nil && n.GetToken() != nil && n.GetToken().Position != nil {
-		e.Line = n.GetToken().Position.Line
+	return &Error{File: r.file, Line: lineOf(n), Message: fmt.Sprintf(format, args...)}
+}
+
+// lineOf is 0 where the node does not know its line.
+func lineOf(n ast.Node) int {
+	if n == nil || n.GetToken() == nil || n.GetToken().Position == nil {
+		return 0
 	}
-	return e
+	return n.GetToken().Position.Line
 }
 
 // document parses the file's only document into its top mapping.
 func (r *reader) document(data []byte) (ast.MapNode, error) {
 	if len(data) > maxFile {
-		return nil, r.errorf(nil, "rule is larger than %d bytes", maxFile)
+		return nil, r.errorf(nil, "rule is larger than %d bytes: split it, or put the values into an entity file", maxFile)
 	}
 	if line, deep := tooDeep(data); deep {
 		return nil, &Error{File: r.file, Line: line, Message: "YAML is nested too deep"}
@@ -128,14 +132,14 @@ func (r *reader) text(p pair) (string, error) {
 	case *ast.LiteralNode:
 		return n.Value.Value, nil
 	}
-	return "", r.errorf(p.node, "%s must be a string", p.key)
+	return "", r.errorf(p.node, "%s must be a string: put it in quotes", p.key)
 }
 
 // texts reads a list of different strings.
 func (r *reader) texts(p pair) ([]string, error) {
 	seq, ok := p.value.(*ast.SequenceNode)
 	if !ok {
-		return nil, r.errorf(p.node, "%s must be a list of strings", p.key)
+		return nil, r.errorf(p.node, "%s must be a list of strings: write each behind a dash, in quotes where it is a number", p.key)
 	}
 	var out []string
 	seen := map[string]bool{}
@@ -145,7 +149,7 @@ func (r *reader) texts(p pair) ([]string, error) {
 			return nil, err
 		}
 		if seen[s] {
-			return nil, r.errorf(v, "%s names %q twice", p.key, s)
+			return nil, r.errorf(v, "%s names %q twice: remove one", p.key, s)
 		}
 		seen[s] = true
 		out = append(out, s)
