@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs what building (and, with "test", testing) needs on Debian 12 or
-# newer and Ubuntu 22.04 or newer: Debian's packages, and Go where the installed
-# one is older than go.mod asks for. Says what it does; run again, it does nothing.
+# Installs what building (and, with "test", testing; with "lab", the long list of
+# real peers) needs on Debian 12 or newer and Ubuntu 22.04 or newer: Debian's
+# packages, and Go where the installed one is older than go.mod asks for. Says what it does; run again, it does nothing.
 set -eu
 
 # The Go release that is installed where none new enough is found.
@@ -19,6 +19,8 @@ PEER_PACKAGES="clang llvm libbpf-dev tshark tcpdump xrdp xorgxrdp freerdp2-x11 f
  rsyslog rsyslog-gnutls zstd kcat iputils-ping psmisc x11-utils"
 # Debian's kernels under qemu: "make test-kernels".
 KERNEL_PACKAGES="qemu-system-x86 busybox-static kmod xz-utils debian-archive-keyring wireguard-tools ppp iputils-ping"
+LAB_PACKAGES="sstp-client openfortivpn rdesktop x11vnc tightvncserver xfonts-base qemu-system-x86
+ spice-client-gtk dropbear-bin python3-paramiko putty-tools microsocks"
 
 say() { echo "install-deps: $*" >&2; }
 
@@ -79,5 +81,6 @@ install_packages $BUILD_PACKAGES
 case ${1:-build} in
 test) install_packages $PEER_PACKAGES ;;
 kernels) install_packages $KERNEL_PACKAGES ;;
+lab) install_packages $PEER_PACKAGES $LAB_PACKAGES ;;
 esac
 install_go

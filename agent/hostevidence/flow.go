@@ -42,6 +42,8 @@ type Host interface {
 var categories = map[string]string{
 	"softether": "softether", "openvpn": "openvpn", "openconnect": "openconnect", "wireguard": "wireguard",
 	"tailscale": "tailscale", "nebula": "nebula", "tinc": "tinc",
+	"sstp-client": "sstp", "openfortivpn": "fortivpn",
+	"freerdp": "rdp", // by way of a gateway, or of a relay: by itself it shows RDP
 }
 
 // vpnTunnel is the category of a tunnel whose product is not known.

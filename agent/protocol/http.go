@@ -50,7 +50,8 @@ type exchange struct {
 	fields         []byte // header lines, as far as they came
 	body           []byte
 	whole          bool   // the header section is complete
-	reply          []byte // the server's bytes, which begin with a status line; else nil
+	server         []byte // the server's bytes
+	reply          []byte // the same where they begin with a status line; else nil
 	status         int
 }
 
@@ -78,6 +79,7 @@ func (e *exchange) readRequest(b []byte) (short, ok bool) {
 
 // readReply reads a status line, RFC 9112 section 4.
 func (e *exchange) readReply(b []byte) {
+	e.server = b
 	if len(b) >= 12 && starts(b, "HTTP/1.") && b[8] == ' ' {
 		e.reply = b
 		e.status, _ = strconv.Atoi(string(b[9:12]))

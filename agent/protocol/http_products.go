@@ -88,6 +88,10 @@ func globalprotectHTTP(e exchange) Result {
 	switch {
 	case starts(e.target, "/ssl-tunnel-connect.sslvpn?") && bytes.Contains(e.target, []byte("authcookie=")):
 		answer.Evidence = "GET /ssl-tunnel-connect.sslvpn in plain HTTP"
+		if starts(e.server, gpStart) {
+			answer.State = Confirmed
+			answer.Evidence += ", answered with START_TUNNEL"
+		}
 	case starts(e.target, "/ssl-vpn/") && bytes.Contains(e.target, []byte(".esp")) && strings.HasPrefix(e.field("User-Agent"), "PAN GlobalProtect"):
 		answer.Evidence = "GlobalProtect gateway request " + clip(string(e.target)) + " in plain HTTP"
 	default:
@@ -97,15 +101,22 @@ func globalprotectHTTP(e exchange) Result {
 }
 
 // fortiHTTP: the tunnel request of FortiGate's SSL VPN, with the cookie that its
-// login gave (openconnect fortinet.c; openfortivpn src/http.c); a scanner has none.
+// login gave, answered with PPP frames instead of HTTP (openconnect fortinet.c;
+// openfortivpn src/http.c); a scanner has none.
 func fortiHTTP(e exchange) Result {
 	if !strings.Contains(e.field("Cookie"), "SVPNCOOKIE=") {
 		return Result{}
 	}
 	for _, path := range [...]string{"/remote/sslvpn-tunnel", "/remote/fortisslvpn"} {
-		if starts(e.target, path) {
-			return Result{State: e.answered(), Label: "fortivpn", Evidence: "request of FortiGate's SSL VPN, " + path + ", in plain HTTP"}
+		if !starts(e.target, path) {
+			continue
 		}
+		answer := Result{State: e.answered(), Label: "fortivpn", Evidence: "request of FortiGate's SSL VPN, " + path + ", in plain HTTP"}
+		if fortiFrame(e.server) {
+			answer.State = Confirmed
+			answer.Evidence += ", answered with PPP frames"
+		}
+		return answer
 	}
 	return Result{}
 }

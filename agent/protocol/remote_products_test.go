@@ -41,9 +41,10 @@ func productCases() []remoteCase {
 		{name: "SoftEther HTTP", client: one("POST /vpnsvc/connect.cgi HTTP/1.1\r\nContent-Type: image/jpeg\r\n\r\nVPNCONNECT"), server: one(ok), label: "softether", product: "SoftEther VPN", state: Confirmed, evidence: "water mark"},
 		{name: "CSTP without TLS", client: one("CONNECT /CSCOSSLC/tunnel HTTP/1.1\r\nHost: v\r\n\r\n"), server: one("HTTP/1.1 200 CONNECTED\r\n\r\n"), label: "openconnect", state: Confirmed},
 		{name: "CSTP frames", client: one("STF\x01\x00\x01\x03\x00\x00"), server: one("STF\x01\x00\x01\x04\x00\x00"), label: "openconnect", state: Confirmed},
-		{name: "GlobalProtect without TLS", client: one("GET /ssl-tunnel-connect.sslvpn?user=u&authcookie=00 HTTP/1.1\r\n\r\n"), server: one("START_TUNNEL"), label: "globalprotect", state: Suspected},
+		{name: "GlobalProtect without TLS", client: one("GET /ssl-tunnel-connect.sslvpn?user=u&authcookie=00 HTTP/1.1\r\n\r\n"), server: one("START_TUNNEL"), label: "globalprotect", state: Confirmed},
 		{name: "GlobalProtect frames", client: one(unhex("1a 2b 3c 4d 00 00 00 00 00 00 00 00 00 00 00 00")), server: one(unhex("1a 2b 3c 4d 08 00 00 14 01 00 00 00 00 00 00 00 45 00")), label: "globalprotect", state: Confirmed},
 		{name: "FortiGate without TLS", client: one("GET /remote/sslvpn-tunnel HTTP/1.1\r\nHost: sslvpn\r\nCookie: SVPNCOOKIE=abc\r\n\r\n"), server: one(ok), label: "fortivpn", state: Confirmed},
+		{name: "FortiGate's tunnel, answered in PPP", client: one("GET /remote/sslvpn-tunnel HTTP/1.1\r\nHost: sslvpn\r\nCookie: SVPNCOOKIE=abc\r\n\r\n"), server: one(unhex("00 14 50 50 00 0e c0 21 01 01 00 0a 05 06 11 22 33 44 00 00")), label: "fortivpn", state: Confirmed, evidence: "answered with PPP frames"},
 		{name: "FortiGate PPP", client: one(unhex("00 14 50 50 00 0e c0 21 01 01 00 0a 05 06 11 22 33 44 00 00")), server: one(unhex("00 14 50 50 00 0e c0 21 02 01 00 0a 05 06 11 22 33 44 00 00")), label: "fortivpn", state: Confirmed},
 	}
 }

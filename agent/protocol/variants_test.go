@@ -75,6 +75,12 @@ func tincDirect(node uint64, number uint32, n int) []byte {
 	return join(make([]byte, 6), noise(node, 6), be32(number), noise(uint64(number)+node, n))
 }
 
+// marked sets the reserved bytes of a WireGuard message.
+func marked(b []byte) []byte {
+	copy(b[1:4], "\xa1\xb2\xc3")
+	return b
+}
+
 func TestVPNVariants(t *testing.T) {
 	six := func(make func(side, n int) []byte) vpnFlow {
 		return udpFlow(5, 6, "cscscscs", make(0, 0), make(1, 0), make(0, 1), make(1, 1), make(0, 2), make(1, 2), make(0, 3), make(1, 3))
@@ -89,6 +95,10 @@ func TestVPNVariants(t *testing.T) {
 		{"openvpn: tls-auth with MD5", udpFlow(5, 6, "cs", ovpn(7, noise(1, 8), 16, nil, 0, nil), ovpn(8, noise(2, 8), 16, noise(1, 8), 0, nil)), "confirmed", "openvpn"},
 		{"openvpn: tls-auth with SHA-256, unanswered", udpFlow(5, 6, "c", ovpn(7, noise(1, 8), 32, nil, 0, nil)), "suspected", "openvpn"},
 		{"openvpn: soft reset", udpFlow(5, 6, "cs", ovpn(3, noise(1, 8), 20, nil, 0, nil), ovpn(3, noise(2, 8), 20, noise(1, 8), 0, nil)), "confirmed", "openvpn"},
+
+		{"wireguard: handshake with marks", udpFlow(5, 2408, "cs", marked(wgInitiation(7)), marked(wgResponse(9, 7))), "confirmed", "wireguard"},
+		{"wireguard: marks, another index", udpFlow(5, 2408, "cs", marked(wgInitiation(7)), marked(wgResponse(9, 8))), "none", ""},
+		{"wireguard: marks, unanswered", udpFlow(5, 2408, "c", marked(wgInitiation(7))), "none", ""},
 
 		{"tinc 1.1: direct", six(func(side, n int) []byte { return tincDirect(uint64(side+1), uint32(n), 40) }), "confirmed", "tinc"},
 		{"tinc 1.1: one way", udpFlow(655, 655, "cccc", tincDirect(1, 0, 40), tincDirect(1, 1, 40), tincDirect(1, 2, 40), tincDirect(1, 3, 40)), "none", ""},

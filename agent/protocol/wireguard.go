@@ -1,6 +1,9 @@
 package protocol
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // Messages of WireGuard (Donenfeld, "WireGuard: Next Generation Kernel Network
 // Tunnel", 5.4.2 to 5.4.7): a type byte, three zero bytes, then fields in little
@@ -35,10 +38,12 @@ func wireguard() Detector {
 		Doc: Doc{
 			How:      "Message type 1 to 4 and three zero bytes, the exact lengths of handshake messages, and indices and counters that fit.",
 			Confirms: "The other side's message carries the index that this side announced; or, without a handshake, both sides keep their receiver index and count up.",
-			Limits:   "One data packet alone tells nothing. Variants with other type bytes (Cloudflare WARP, AmneziaWG) are not WireGuard on the wire. Tailscale's tunnels are WireGuard; where its disco messages are seen first the flow is tailscale.",
+			Limits:   "One data packet alone tells nothing. Where the three bytes are not zero (clients of Cloudflare WARP put a mark of their own there) only a handshake with its answer shows. Variants with other type bytes (AmneziaWG) are not WireGuard on the wire. Tailscale's tunnels are WireGuard; where its disco messages are seen first the flow is tailscale.",
 			Source:   "Donenfeld, WireGuard: Next Generation Kernel Network Tunnel, section 5.4",
 		},
-		UDP:  func(first []byte, length int, _ bool) bool { return wireguardType(first, length) != 0 },
+		UDP: func(first []byte, length int, _ bool) bool {
+			return wireguardType(first, length) != 0 || wireguardMarked(first, length) == wireguardInitiation
+		},
 		Look: lookWireguard,
 	}
 }
@@ -108,7 +113,42 @@ func (w *wireguardSide) addData(b []byte) {
 	}
 }
 
+// wireguardMarked is the type of a handshake message whose reserved bytes are in
+// use, 0 when it is none.
+func wireguardMarked(b []byte, length int) byte {
+	switch {
+	case len(b) < wireguardDataMinimum || b[1]|b[2]|b[3] == 0:
+	case b[0] == wireguardInitiation && length == wireguardInitiationSize && wireguardFresh(b),
+		b[0] == wireguardResponse && length == wireguardResponseSize:
+		return b[0]
+	}
+	return 0
+}
+
+// lookWireguardMarked looks for a handshake with marks. Unknown: there is none.
+func lookWireguardMarked(f *Flow) Result {
+	r := Result{}
+	for i, b := range f.Client.Datagrams {
+		if wireguardMarked(b, f.Client.Lengths[i]) != wireguardInitiation {
+			continue
+		}
+		r.State = NeedMore
+		for j, a := range f.Server.Datagrams {
+			if wireguardMarked(a, f.Server.Lengths[j]) == wireguardResponse && bytes.Equal(a[8:12], b[4:8]) {
+				return Result{State: Confirmed, Label: "wireguard", Evidence: "handshake initiation and response with the index that it announced; the reserved bytes are in use, as Cloudflare WARP has it"}
+			}
+		}
+	}
+	if full(f) {
+		r.State = Unknown
+	}
+	return r
+}
+
 func lookWireguard(f *Flow) Result {
+	if r := lookWireguardMarked(f); r.State != Unknown {
+		return r
+	}
 	client, server := readWireguard(&f.Client), readWireguard(&f.Server)
 	if client.strange || server.strange {
 		return Result{State: NotThis}

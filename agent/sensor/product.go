@@ -28,6 +28,9 @@ var contentProducts = []product{
 	{"strongswan", []string{"strongSwan", "charon", "IKE_SA"}},
 	{"openconnect", []string{"X-CSTP-Version", "X-DTLS-Master-Secret"}},
 	{"tinc", []string{"tinc", "METAKEY", "Connections"}},
+	{"sstp-client", []string{"sstp-pppd-plugin.so", "SSTP session was established for"}},
+	{"openfortivpn", []string{"openfortivpn", "/remote/fortisslvpn_xml", "SVPNCOOKIE"}},
+	{"freerdp", []string{"freerdp_", "RDG_OUT_DATA", "RPC_OUT_DATA"}},
 }
 
 // moduleProducts are Go modules, by the build information that the linker writes.

@@ -69,8 +69,10 @@ func TestNoTunnel(t *testing.T) {
 func TestProductsByContent(t *testing.T) {
 	softether := "/usr/libexec/softether/vpnclient/vpnclient"
 	library := "/usr/lib/x86_64-linux-gnu/libopenconnect.so.5"
+	freerdp := "/usr/lib/x86_64-linux-gnu/libfreerdp2.so.2"
 	for program, product := range map[string]string{
 		"openvpn": "openvpn", "wireguard-go": "wireguard", "tincd": "tinc", softether: "softether", library: "openconnect",
+		"sstpc": "sstp-client", "openfortivpn": "openfortivpn", freerdp: "freerdp", "stunnel4": "",
 		"sshd": "", "nft": "", "ip": "",
 	} {
 		t.Run(filepath.Base(program), func(t *testing.T) {

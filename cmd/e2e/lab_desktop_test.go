@@ -40,13 +40,8 @@ func (l *lab) nla(password string) []string {
 // labRDPInStunnel: on the wire only TLS; the host shows what stunnel passes on.
 // The picture does not change, so that nothing rises with anything.
 func labRDPInStunnel(l *lab) expectation {
-	cert, key := l.certificate("www.example")
-	stunnel := testenv.Tool(l.t, "stunnel4")
 	l.shadowServer("127.0.0.1", 3389, l.nla("not-a-secret")...)
-	l.start(l.server, nil, stunnel, l.write("s.conf", fmt.Sprintf("foreground=yes\npid=\n[rdp]\naccept=%s\nconnect=127.0.0.1:3389\ncert=%s\nkey=%s\n",
-		addr(l.remote, 443), cert, key))).listens(l.server, "t", 443)
-	l.start(l.client, nil, stunnel, l.write("c.conf", fmt.Sprintf("foreground=yes\npid=\n[rdp]\nclient=yes\naccept=127.0.0.1:13389\nconnect=%s\nsni=www.example\n",
-		addr(l.remote, 443)))).listens(l.client, "t", 13389)
+	l.stunnels(443, 3389, 13389)
 	l.freeRDP("127.0.0.1", 13389, "nla")
 	return expectation{protocol: "rdp", client: "stunnel4", server: "stunnel4", port: 443, transport: rules.TCP, state: "suspected", source: "host", intermediary: "tunnel relay"}
 }

@@ -21,7 +21,12 @@ type expectation struct {
 	source         string // "" is any
 	intermediary   string // of the client's owner
 	hidden         uint16 // port of the true remote that is named inside
+	atServer       end    // where the server's end shows other things
+	oneEnd         string // why the server's end is not judged
 }
+
+// end is what one end shows that differs from the other.
+type end struct{ protocol, state, source string }
 
 // peers are the real programs of the issue's list. Each runs its own client and
 // server and says what both ends must show.
@@ -34,9 +39,9 @@ var peers = []struct {
 	{"FreeRDP shadow", func(l *lab) expectation { return shadow(l, 3390) }},
 	{"OpenVPN over UDP", func(l *lab) expectation { return openVPN(l, "udp", 1194) }},
 	{"OpenVPN over TCP on another port", func(l *lab) expectation { return openVPN(l, "tcp", 443) }},
-	{"wireguard-go", wireGuard},
-	{"strongSwan IKEv2", func(l *lab) expectation { return strongSwan(l, 2) }},
-	{"strongSwan IKEv1", func(l *lab) expectation { return strongSwan(l, 1) }},
+	{"wireguard-go", func(l *lab) expectation { return wireGuard(l, "") }},
+	{"strongSwan IKEv2", func(l *lab) expectation { return strongSwan(l, ike{version: 2}) }},
+	{"strongSwan IKEv1", func(l *lab) expectation { return strongSwan(l, ike{version: 1}) }},
 	{"OpenSSH", func(l *lab) expectation { return openSSH(l, 22) }},
 	{"OpenSSH on another port", func(l *lab) expectation { return openSSH(l, 2222) }},
 }
@@ -51,8 +56,8 @@ func TestPeers(t *testing.T) {
 	}
 }
 
-// check waits for both ends' findings. A peer without a server's name has one
-// end that can be judged.
+// check waits for both ends' findings. A peer without a server's name says why
+// it has one end that can be judged.
 func (e expectation) check(t *testing.T, s *site, l *lab) {
 	t.Helper()
 	if e.state == "" {
@@ -63,15 +68,38 @@ func (e expectation) check(t *testing.T, s *site, l *lab) {
 		t.Errorf("remote port %d, want %d", out.Observation.Remote.Port, e.port)
 	}
 	checkFinding(t, &out)
+	t.Logf("client's end: %s %s by %s: %s", out.Observation.Identification.State, out.Observation.Identification.Protocol,
+		out.Observation.Identification.Source, out.Observation.Identification.Evidence)
 	if e.server == "" {
+		if e.oneEnd == "" {
+			t.Error("the server's end is not judged, and nobody says why")
+		}
+		t.Logf("server's end: not judged: %s", e.oneEnd)
 		return
 	}
-	e.intermediary = ""
+	e = e.other()
 	in := s.await(t, "the server's", e.met(rules.Inbound, l.caller, e.server))
 	if e.port != 0 && in.Observation.Local.Port != e.port {
 		t.Errorf("local port %d, want %d", in.Observation.Local.Port, e.port)
 	}
+	t.Logf("server's end: %s %s by %s: %s", in.Observation.Identification.State, in.Observation.Identification.Protocol,
+		in.Observation.Identification.Source, in.Observation.Identification.Evidence)
 	checkFinding(t, &in)
+}
+
+// other is what the server's end must show.
+func (e expectation) other() expectation {
+	e.intermediary = ""
+	if e.atServer.protocol != "" {
+		e.protocol = e.atServer.protocol
+	}
+	if e.atServer.state != "" {
+		e.state = e.atServer.state
+	}
+	if e.atServer.source != "" {
+		e.source = e.atServer.source
+	}
+	return e
 }
 
 // met says whether a finding is the expected one at one end.
@@ -112,33 +140,7 @@ func xrdp(l *lab, port uint16) expectation { return xrdpWith(l, port, "tls", "hi
 
 // xrdpWith is xrdp with the security that the server and the client want.
 func xrdpWith(l *lab, port uint16, layer, crypt, security string) expectation {
-	cert, key := l.certificate("rdp-server")
-	ini := l.write("xrdp.ini", fmt.Sprintf(`[Globals]
-ini_version=1
-fork=true
-port=%d
-security_layer=%s
-crypt_level=%s
-certificate=%s
-key_file=%s
-ssl_protocols=TLSv1.2, TLSv1.3
-autorun=Xvnc
-[Logging]
-LogFile=%s
-LogLevel=INFO
-EnableSyslog=false
-[Xvnc]
-name=Xvnc
-lib=libvnc.so
-username=ask
-password=ask
-ip=127.0.0.1
-port=-1
-`, port, layer, crypt, cert, key, l.path("xrdp.log")))
-	// Its pid file is shared by all of a host: a private /run keeps labs apart.
-	server := l.start(l.server, nil, "unshare", "-m", "--propagation", "private", "sh", "-c",
-		"mount -t tmpfs tmpfs /run && mkdir -p /run/xrdp/sockdir && exec "+testenv.Tool(l.t, "xrdp")+" -n -c "+ini)
-	server.listens(l.server, "t", port)
+	l.xrdpServer(port, layer, crypt, xrdpAsks)
 	l.freeRDP(l.remote.String(), port, security)
 	return expectation{protocol: "rdp", client: "xfreerdp", server: "xrdp", port: port, transport: rules.TCP}
 }
@@ -189,7 +191,9 @@ func (l *lab) openVPNEnds(transport, address string, port uint16) (server, clien
 	return server, client
 }
 
-func wireGuard(l *lab) expectation {
+// wireGuard is wireguard-go at both ends: with a key shared beforehand ("psk"),
+// or with a client that the server does not know ("wrong key").
+func wireGuard(l *lab, how string) expectation {
 	program, wg := testenv.Tool(l.t, "wireguard-go"), testenv.Tool(l.t, "wg")
 	const port = 51820
 	// The control sockets lie in the file system that namespaces share, and are
@@ -204,25 +208,32 @@ func wireGuard(l *lab) expectation {
 		p := l.start(n, nil, program, "-f", names[end])
 		p.until("has its device", func() bool { return n.Command(wg, "show", names[end]).Run() == nil })
 	}
-	l.server.Run(l.t, wg, "set", names["server"], "listen-port", fmt.Sprint(port), "private-key", keys["server"], "peer", public["client"], "allowed-ips", "10.8.0.2/32")
-	l.client.Run(l.t, wg, "set", names["client"], "private-key", keys["client"], "peer", public["server"], "allowed-ips", "10.8.0.1/32",
-		"endpoint", fmt.Sprintf("%s:%d", l.remote, port), "persistent-keepalive", "1")
+	known, shared := public["client"], []string(nil)
+	switch how {
+	case "psk":
+		shared = []string{"preshared-key", l.write("psk", l.run("wg", "genpsk"))}
+	case "wrong key":
+		l.write("other.key", l.run("wg", "genkey"))
+		known = strings.TrimSpace(l.run("sh", "-c", "wg pubkey < other.key"))
+	}
+	l.server.Run(l.t, wg, append([]string{"set", names["server"], "listen-port", fmt.Sprint(port), "private-key", keys["server"],
+		"peer", known, "allowed-ips", "10.8.0.2/32"}, shared...)...)
+	l.client.Run(l.t, wg, append([]string{"set", names["client"], "private-key", keys["client"], "peer", public["server"], "allowed-ips", "10.8.0.1/32",
+		"endpoint", fmt.Sprintf("%s:%d", l.remote, port), "persistent-keepalive", "1"}, shared...)...)
 	for end, n := range map[string]testenv.Netns{"server": l.server, "client": l.client} {
 		addr := map[string]string{"server": "10.8.0.1/24", "client": "10.8.0.2/24"}[end]
 		n.Run(l.t, "ip", "addr", "add", addr, "dev", names[end])
 		n.Run(l.t, "ip", "link", "set", names[end], "up")
 	}
-	return expectation{protocol: "wireguard", client: "wireguard-go", server: "wireguard-go", port: port, transport: rules.UDP}
+	want := expectation{protocol: "wireguard", client: "wireguard-go", server: "wireguard-go", port: port, transport: rules.UDP}
+	if how == "wrong key" {
+		want.state = "suspected" // nobody answers
+	}
+	return want
 }
 
 func openSSH(l *lab, port uint16) expectation {
-	testenv.Tool(l.t, "ssh-keygen")
-	l.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", l.path("host"))
-	l.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", l.path("user"))
-	server := l.start(l.server, nil, "unshare", "-m", "--propagation", "private", "sh", "-c", fmt.Sprintf(
-		"mount -t tmpfs tmpfs /run && mkdir -p /run/sshd && exec %s -D -e -f /dev/null -p %d -h %s -o AuthorizedKeysFile=%s -o StrictModes=no -o PidFile=none -o UsePAM=no -o PermitRootLogin=prohibit-password",
-		testenv.Tool(l.t, "sshd"), port, l.path("host"), l.path("user.pub")))
-	server.listens(l.server, "t", port)
+	l.sshServer(port)
 	l.start(l.client, nil, testenv.Tool(l.t, "ssh"), "-F", "none", "-i", l.path("user"), "-p", fmt.Sprint(port),
 		"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "root@"+l.remote.String(), "sleep 5")
 	return expectation{protocol: "ssh", client: "ssh", server: "sshd", port: port, transport: rules.TCP}

@@ -34,6 +34,7 @@ func roles() map[string]func(args []string) error {
 		"connect-x": connectRegardless,
 		"tunnel":    carryTunnel,
 		"browse":    browse,
+		"ssh":       dialSSH,
 	}
 }
 

@@ -63,6 +63,9 @@ func (s *softEther) copyOf(program, name string) string {
 func (s *softEther) service(n testenv.Netns, end, program string) *peer {
 	s.t.Helper()
 	script := ""
+	if end == "server" { // a lab that answers names does so on the server's loopback
+		script = "mount --bind " + s.write("resolv.conf", "nameserver 127.0.0.1\n") + " /etc/resolv.conf && "
+	}
 	for _, dir := range []string{"/var/lib/softether", "/var/log/softether", "/run/softether"} {
 		own := s.path(end + dir)
 		if err := os.MkdirAll(own, 0o755); err != nil {
@@ -73,9 +76,9 @@ func (s *softEther) service(n testenv.Netns, end, program string) *peer {
 	return s.start(n, nil, "unshare", "-m", "--propagation", "private", "sh", "-c", script+"exec "+program+" execsvc")
 }
 
-// connect brings the client's connection up. tcp is how many TCP connections it
-// may use; direct lets it speak UDP beside them.
-func (s *softEther) connect(tcp int, direct bool) {
+// account has the client begin to connect. tcp is how many TCP connections it may
+// use; direct lets it speak UDP beside them.
+func (s *softEther) account(password string, tcp int, direct bool) {
 	s.t.Helper()
 	noUDP := "yes"
 	if direct {
@@ -83,10 +86,16 @@ func (s *softEther) connect(tcp int, direct bool) {
 	}
 	s.manage(false, "NicCreate", "lab0")
 	s.manage(false, "AccountCreate", "a1", fmt.Sprintf("/SERVER:%s:%d", s.remote, s.port), "/HUB:LAB", "/USERNAME:u1", "/NICNAME:lab0")
-	s.manage(false, "AccountPasswordSet", "a1", "/PASSWORD:not-a-secret", "/TYPE:standard")
+	s.manage(false, "AccountPasswordSet", "a1", "/PASSWORD:"+password, "/TYPE:standard")
 	s.manage(false, "AccountDetailSet", "a1", fmt.Sprintf("/MAXTCP:%d", tcp), "/INTERVAL:1", "/TTL:0", "/HALF:no", "/BRIDGE:no", "/MONITOR:no",
 		"/NOTRACK:yes", "/NOQOS:yes", "/DISABLEUDP:"+noUDP)
 	s.manage(false, "AccountConnect", "a1")
+}
+
+// connect brings the client's connection up.
+func (s *softEther) connect(tcp int, direct bool) {
+	s.t.Helper()
+	s.account("not-a-secret", tcp, direct)
 	deadline := time.Now().Add(patience)
 	for {
 		out, _ := s.vpncmd(false, "AccountStatusGet", "a1")
