@@ -17,7 +17,8 @@ type greeting struct {
 // length, check sum, command 8); SPICE (spice-protocol spice/protocol.h
 // SPICE_MAGIC and SPICE_VERSION_MAJOR); Guacamole (its protocol reference:
 // select is the first instruction, args its answer); DameWare Mini Remote
-// Control (message type 4400, then a version as a double).
+// Control (message type 4400, then a version as a double: as published, not
+// checked against the product).
 func greetings() [7]greeting {
 	return [...]greeting{
 		{"Citrix ICA", "\x7f\x7fICA\x00", "\x7f\x7fICA\x00", nil, "ICA greeting"},
@@ -40,7 +41,7 @@ func otherRemoteAccess() Detector {
 				"in plain HTTP NetSupport Manager and MeshCentral; over TLS the names of relays of ScreenConnect, Splashtop, LogMeIn and others",
 			Confirms: "the start from both sides",
 			Limits:   "products that use TLS or WebRTC from the first byte show at most a name",
-			Source:   "nDPI src/lib/protocols/{citrix,nomachine,radmin}.c; spice-protocol spice/protocol.h; Guacamole protocol reference; captures",
+			Source:   "nDPI src/lib/protocols/{citrix,nomachine,radmin}.c; spice-protocol spice/protocol.h; Guacamole protocol reference; DameWare by what was published of it, not checked against the product",
 		},
 		TCP: func(first []byte, fromClient bool) bool {
 			for i := range table {

@@ -11,7 +11,7 @@ func teamviewer() Detector {
 				"in the clear its HTTP transport (client=DynGate); over TLS the names of its routers",
 			Confirms: "such messages from both sides, of which one side's lengths fit or, where both have begun with 11 30, TeamViewer's port 5938",
 			Limits:   "newer versions use TLS or WebRTC and then show only a name",
-			Source:   "nDPI src/lib/protocols/teamviewer.c; Emerging Threats rules for TeamViewer (command 1b, length 0 is the keep-alive)",
+			Source:   "nDPI src/lib/protocols/teamviewer.c; Emerging Threats rules 2008794 and 2008795 (keep-alive)",
 		},
 		TCP:  func(first []byte, _ bool) bool { return teamviewerStarts(first) },
 		UDP:  func(first []byte, _ int, _ bool) bool { return teamviewerDatagram(first) },
