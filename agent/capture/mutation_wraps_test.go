@@ -51,7 +51,11 @@ func wraps() []wrapping {
 		fixed("MPLS", capture.LinkEthernet, macs+"8847 00010040 000201ff"),
 		fixed("MPLS in VLAN", capture.LinkEthernet, macs+"8100 0064 8847 000201ff"),
 		fixed("pseudo wire", capture.LinkEthernet, macs+"8847 000201ff 00000000"+macs+"EE"),
-		fixed("LLC and SNAP", capture.LinkEthernet, macs+"0400 aaaa03 000000 EE"),
+		{name: "LLC and SNAP", wrap: func(f frame) frame {
+			head := header(macs+"0000 aaaa03 000000 EE", f.data)
+			binary.BigEndian.PutUint16(head[12:], uint16(min(f.length+8, 1500))) // more is an EtherType
+			return prepend(f, capture.LinkEthernet, head)
+		}},
 		{name: "PPPoE", wrap: func(f frame) frame {
 			head := header(macs+"8864 1100 0001 0000 PP", f.data)
 			binary.BigEndian.PutUint16(head[18:], uint16(f.length+2))
