@@ -390,6 +390,25 @@ func TestClockSkewIsNamed(t *testing.T) {
 	}
 }
 
+// TestWrongClockIsNamed has the host's clock stand before the collector's
+// certificate begins, and after it ends.
+func TestWrongClockIsNamed(t *testing.T) {
+	for name, shift := range map[string]time.Duration{"behind": -48 * time.Hour, "ahead": 48 * time.Hour} {
+		c := newFakeCollector(t)
+		id, err := Enrol(t.Context(), c.token().Encode(), "host-1", t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		trust := id.tlsConfig()
+		trust.Time = func() time.Time { return time.Now().Add(shift) }
+		err = caller{client: newClient(trust), url: c.server.URL}.post(t.Context(), rules.PathHeartbeat, rules.Heartbeat{Agent: "host-1"}, nil)
+		var clock *clockError
+		if !errors.As(err, &clock) || !strings.Contains(err.Error(), "this host's clock says") || !strings.Contains(err.Error(), "valid from") {
+			t.Errorf("clock %s: %v", name, err)
+		}
+	}
+}
+
 func TestRenewal(t *testing.T) {
 	c := newFakeCollector(t)
 	c.life = 3 * time.Second

@@ -108,3 +108,26 @@ func TestPeopleOfTheProvider(t *testing.T) {
 		t.Error("in no group any more, and the session goes on")
 	}
 }
+
+func TestClaimsNameAPerson(t *testing.T) {
+	p := &provider{cfg: goodOIDC()}
+	for name, tt := range map[string]struct {
+		claims map[string]any
+		want   string // "" where it is a person
+	}{
+		"good":           {map[string]any{"sub": "1", "email": "maria@example.org", "email_verified": true, "groups": []any{"soc", 7}}, ""},
+		"one group":      {map[string]any{"sub": "1", "email": "maria@example.org", "groups": "soc"}, ""},
+		"not verified":   {map[string]any{"sub": "1", "email": "maria@example.org", "email_verified": false, "groups": "soc"}, "not verified"},
+		"no subject":     {map[string]any{"email": "maria@example.org", "groups": "soc"}, "cannot be a user's name"},
+		"hostile name":   {map[string]any{"sub": "1", "email": "<b>@example.org", "groups": "soc"}, "cannot be a user's name"},
+		"name of a list": {map[string]any{"sub": "1", "email": []any{"maria"}, "groups": "soc"}, "cannot be a user's name"},
+	} {
+		who, err := p.person(t.Context(), nil, nil, tt.claims)
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err == nil && (who.name != "maria@example.org" || len(who.groups) != 1 || who.groups[0] != "soc") {
+			t.Errorf("%s: %+v", name, who)
+		}
+	}
+}

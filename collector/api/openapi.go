@@ -137,7 +137,7 @@ func schemas() object {
 			"revision": number, "state": text, "flows": number, "received": when, "severity": object{"type": "integer", "description": "1 info to 5 critical"},
 		}, "revision", "state", "severity", "flows", "received")),
 		"Agents": arrayOf(of(object{
-			"name": text, "state": object{"type": "string", "enum": []string{"reporting", "silent", "new", "revoked"}}, "enrolled": when, "heard": when,
+			"name": text, "state": object{"type": "string", "enum": []string{"reporting", "silent", "new", "revoked"}}, "enrolled": when, "heard": when, "last_finding": when, "address": text,
 			"findings": number, "missing": number, "rejected": number, "lost": number, "dropped": number, "skew_ns": number, "skew_large": flag,
 			"certificate_expires": when, "heartbeat": object{"type": "object"}, "labels": object{"type": "object", "additionalProperties": text}, "sequences": arrayOf(object{"type": "object"}),
 		}, "name", "state", "findings", "missing", "rejected", "lost", "dropped")),

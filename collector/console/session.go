@@ -86,6 +86,9 @@ func (c *Console) signOut(w http.ResponseWriter, r *http.Request, s account.Sess
 type passwordPage struct{ Error string }
 
 func (c *Console) showPassword(w http.ResponseWriter, _ *http.Request, s account.Session) error {
+	if s.External() {
+		return refusal{http.StatusForbidden, "Your password is kept by " + c.accounts.Provider() + "; change it there."}
+	}
 	c.render(w, http.StatusOK, "password", s, passwordPage{})
 	return nil
 }

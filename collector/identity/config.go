@@ -14,6 +14,9 @@ type Config struct {
 	// ClientCA is a PEM file of your own PKI. Its certificates are taken too; the
 	// agent's name is the URI sallyport://agent/NAME or else the common name.
 	ClientCA string `yaml:"client_ca"`
+	// ClientCRL is a file of that PKI's revocation lists, PEM or DER. It is looked at
+	// every RevocationPoll.
+	ClientCRL string `yaml:"client_crl"`
 	// CertificateLife is how long an agent's certificate is valid. Agents renew
 	// theirs well before.
 	CertificateLife time.Duration `yaml:"certificate_life"`
@@ -57,6 +60,8 @@ func (c Config) Validate() error {
 		return errors.New("identity.certificate_life must lie between 5m and 8784h")
 	case c.ServerLife < time.Hour || c.ServerLife > 398*24*time.Hour:
 		return errors.New("identity.server_life must lie between 1h and 9552h; browsers refuse longer")
+	case c.ClientCRL != "" && c.ClientCA == "":
+		return errors.New("identity.client_crl is of identity.client_ca, which is empty")
 	case c.EnrolPerSecond <= 0 || c.EnrolPerAddress <= 0:
 		return errors.New("identity.enrol_per_second and identity.enrol_per_second_address must be more than 0")
 	case c.RequestsPerSecond <= 0:

@@ -48,9 +48,12 @@ func (s *Service) Enrol(w http.ResponseWriter, r *http.Request) {
 
 // Renew handles rules.PathRenew: a valid certificate becomes a new one.
 func (s *Service) Renew(w http.ResponseWriter, r *http.Request) {
-	name, err := s.Agent(r)
+	name, own, err := s.authenticate(r)
+	if err == nil && own { // else who is revoked there would go on with one of ours
+		err = forbidden(rules.CodeUnknownAgent, "the certificate is of your own PKI; renew it there")
+	}
 	if err != nil {
-		s.refuse(w, "renewal refused", "", err)
+		s.refuse(w, "renewal refused", name, err)
 		return
 	}
 	var req rules.RenewRequest

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -186,6 +187,9 @@ func TestAgentOfARequest(t *testing.T) {
 		agent, err := id.Agent(r)
 		if code(err) != tt.want || (err == nil) != (tt.want == "") || (err == nil && agent != "web-1") {
 			t.Errorf("%s: %q, %v; want %q", name, agent, err, tt.want)
+		}
+		if tt.want == rules.CodeExpired && (!strings.Contains(err.Error(), "it is "+time.Now().UTC().Format("2006-01-02T15")) || !strings.Contains(err.Error(), "set the clock")) {
+			t.Errorf("%s: the clock is not named: %v", name, err)
 		}
 	}
 }

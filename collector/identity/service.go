@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -38,7 +39,7 @@ type Service struct {
 	folder    string
 	changing  sync.Mutex // one change of the CA at a time
 	ca        atomic.Pointer[Authority]
-	ownPKI    *x509.CertPool // nil without
+	ownPKI    *ownPKI // nil without
 	store     Store
 	logger    hclog.Logger
 	limiter   *rate.Limiter // of enrolments
@@ -79,13 +80,8 @@ func New(cfg Config, state string, st Store, logger hclog.Logger) (*Service, err
 	}
 	s.ca.Store(ca)
 	if cfg.ClientCA != "" {
-		text, err := os.ReadFile(cfg.ClientCA)
-		if err != nil {
-			return nil, fmt.Errorf("read identity.client_ca: %w", err)
-		}
-		s.ownPKI = x509.NewCertPool()
-		if !s.ownPKI.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("read identity.client_ca: no certificate in %s", cfg.ClientCA)
+		if s.ownPKI, err = openOwnPKI(cfg.ClientCA, cfg.ClientCRL, time.Now(), s.logger); err != nil {
+			return nil, err
 		}
 	}
 	return s, s.renewServer()
@@ -124,6 +120,13 @@ func (s *Service) refresh(ctx context.Context) error {
 	revoked := make(map[string]bool, len(list))
 	for _, c := range list {
 		revoked[c.Serial] = true
+	}
+	if s.ownPKI != nil {
+		theirs, err := s.ownPKI.refresh(time.Now())
+		if err != nil {
+			s.logger.Error("revocation list not read; the one before is in force", "error", err)
+		}
+		maps.Copy(revoked, theirs)
 	}
 	s.mu.Lock()
 	s.revoked, s.refreshed = revoked, time.Now()
@@ -181,44 +184,51 @@ func (s *Service) TLS() *tls.Config {
 // Agent says which agent sent a request, or refuses with a Refusal, also where it
 // is one too many of this agent.
 func (s *Service) Agent(r *http.Request) (string, error) {
-	name, err := s.authenticate(r)
-	if err != nil {
-		return "", err
-	}
-	if wait, ok := s.requests.Take(name, time.Now()); !ok {
-		return "", Refusal{Status: http.StatusTooManyRequests, Code: rules.CodeBusy, Detail: "this agent asks too often", RetryAfter: wait}
-	}
-	return name, nil
+	name, _, err := s.authenticate(r)
+	return name, err
 }
 
-func (s *Service) authenticate(r *http.Request) (string, error) {
+// authenticate also says whether the certificate is of your own PKI.
+func (s *Service) authenticate(r *http.Request) (name string, own bool, err error) {
+	if name, own, err = s.identify(r); err != nil {
+		return "", own, err
+	}
+	if wait, ok := s.requests.Take(name, time.Now()); !ok {
+		return "", own, Refusal{Status: http.StatusTooManyRequests, Code: rules.CodeBusy, Detail: "this agent asks too often", RetryAfter: wait}
+	}
+	return name, own, nil
+}
+
+func (s *Service) identify(r *http.Request) (name string, own bool, err error) {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
-		return "", forbidden(rules.CodeUnknownAgent, "no client certificate; enrol first")
+		return "", false, forbidden(rules.CodeUnknownAgent, "no client certificate; enrol first")
 	}
 	leaf := r.TLS.PeerCertificates[0]
-	name, err := s.verify(leaf, r.TLS.PeerCertificates[1:])
-	if err != nil {
-		return "", err
+	if name, own, err = s.verify(leaf, r.TLS.PeerCertificates[1:]); err != nil {
+		return "", own, err
 	}
 	now := time.Now()
 	if now.After(leaf.NotAfter) || now.Before(leaf.NotBefore) {
-		return "", forbidden(rules.CodeExpired, fmt.Sprintf("the certificate is valid from %s to %s, and it is %s here; enrol again, or set the clock",
+		return "", own, forbidden(rules.CodeExpired, fmt.Sprintf("the certificate is valid from %s to %s, and it is %s here; enrol again, or set the clock",
 			leaf.NotBefore.UTC().Format(time.RFC3339), leaf.NotAfter.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339)))
 	}
 	serial := leaf.SerialNumber.Text(16)
+	if own {
+		serial = ownKey(leaf.RawIssuer, leaf.SerialNumber)
+	}
 	// Registered before the check, so that a revocation in between finds it.
 	s.open.register(r.Context(), serial)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.revoked[serial] {
-		return "", forbidden(rules.CodeRevoked, "the certificate was revoked; enrol again with a new token")
+		return "", own, forbidden(rules.CodeRevoked, "the certificate was revoked; enrol again with a new token")
 	}
-	return name, nil
+	return name, own, nil
 }
 
 // verify checks the chain as of the certificate's own time; whether that time is
 // now is another question, with another answer.
-func (s *Service) verify(leaf *x509.Certificate, rest []*x509.Certificate) (string, error) {
+func (s *Service) verify(leaf *x509.Certificate, rest []*x509.Certificate) (name string, own bool, err error) {
 	options := x509.VerifyOptions{
 		Roots: s.ca.Load().pool, Intermediates: x509.NewCertPool(), CurrentTime: leaf.NotBefore.Add(backdate + time.Second),
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
@@ -226,19 +236,18 @@ func (s *Service) verify(leaf *x509.Certificate, rest []*x509.Certificate) (stri
 	for _, c := range rest {
 		options.Intermediates.AddCert(c)
 	}
-	_, err := leaf.Verify(options)
+	_, err = leaf.Verify(options)
 	if err != nil && s.ownPKI != nil {
-		options.Roots = s.ownPKI
+		options.Roots, own = s.ownPKI.pool, true
 		_, err = leaf.Verify(options)
 	}
 	if err != nil {
-		return "", forbidden(rules.CodeUnknownAgent, "the certificate is not of this collector's CA; enrol again")
+		return "", own, forbidden(rules.CodeUnknownAgent, "the certificate is not of this collector's CA; enrol again")
 	}
-	name, err := certificateName(leaf)
-	if err != nil {
-		return "", forbidden(rules.CodeUnknownAgent, err.Error())
+	if name, err = certificateName(leaf); err != nil {
+		return "", own, forbidden(rules.CodeUnknownAgent, err.Error())
 	}
-	return name, nil
+	return name, own, nil
 }
 
 func certificateName(c *x509.Certificate) (string, error) {

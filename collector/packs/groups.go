@@ -74,6 +74,7 @@ func (p *Packs) Assignments(ctx context.Context) ([]Assignment, error) {
 	var out []Assignment
 	for _, g := range append(slices.Clone(p.cfg.Groups), Group{Name: All, Agents: []string{"*"}}) {
 		a := Assignment{Group: g, Members: []string{}, Packs: []Held{}}
+		a.Agents, a.Labels = append([]string{}, g.Agents...), append([]string{}, g.Labels...) // lists, also where empty
 		for agent := range labels {
 			if g.has(agent, labels[agent]) {
 				a.Members = append(a.Members, agent)
