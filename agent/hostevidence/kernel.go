@@ -25,8 +25,8 @@ type KernelConfig struct {
 	// Namespaces reads every network namespace, not only the agent's; that takes
 	// CAP_SYS_ADMIN, and where that is missing the agent's own is read alone.
 	Namespaces bool `yaml:"namespaces"`
-	// Every is the time between two readings. It grows where a reading takes long:
-	// no more than half a hundredth of a core is spent.
+	// Every is the time between two readings. It grows, to ten seconds, where a
+	// reading takes long.
 	Every time.Duration `yaml:"every"`
 }
 
@@ -46,10 +46,12 @@ func (c KernelConfig) Validate() error {
 // Bounds and pace of the watch.
 const (
 	maxKernelTunnels = 16384
-	share            = 200              // a reading costs at most one part in share
+	share            = 200              // a reading costs at most one part in share,
+	slowest          = 10 * time.Second // as long as this is not passed
 	changeShare      = 20               // the same, while devices come and go
 	tellEvery        = 30 * time.Second // an open tunnel's counts
-	seekMaker        = 5 * time.Second  // after a tunnel appeared
+	seekMaker        = 30 * time.Second // after a tunnel appeared
+	seekHolder       = 5 * time.Second  // the same, by descriptors, which is dear
 	settle           = 50 * time.Millisecond
 	findEvery        = 5 * time.Second // other namespaces
 )
@@ -68,6 +70,7 @@ type Kernel struct {
 	own       namespace
 	others    []namespace
 	found     time.Time // when others were
+	before    time.Time // when the look before this one began
 
 	mu       sync.RWMutex
 	tunnels  map[endpoint]*followed
@@ -116,7 +119,7 @@ func (k *Kernel) Run(ctx context.Context, h sensor.Handler, ready func()) error 
 		case <-ctx.Done():
 			return nil
 		case <-changed:
-			time.Sleep(max(settle, changeShare*cost)) // a device comes in several changes
+			time.Sleep(max(settle, min(changeShare*cost, time.Second))) // a device comes in several changes
 			k.found = time.Time{}
 		case <-timer.C:
 		}
@@ -125,7 +128,9 @@ func (k *Kernel) Run(ctx context.Context, h sensor.Handler, ready func()) error 
 	}
 }
 
-func (k *Kernel) wait(cost time.Duration) time.Duration { return max(k.cfg.Every, share*cost) }
+func (k *Kernel) wait(cost time.Duration) time.Duration {
+	return max(k.cfg.Every, min(share*cost, slowest))
+}
 
 // changes wakes the sensor when a device of its own namespace comes or goes: a
 // tunnel may not live for a second. Without it the pace is all there is.
@@ -168,6 +173,8 @@ func spent() time.Duration {
 // processor time.
 func (k *Kernel) look(h sensor.Handler, first bool) time.Duration {
 	begin := spent()
+	started := time.Now()
+	defer func() { k.before = started }()
 	k.mu.Lock()
 	for _, f := range k.tunnels {
 		f.gone = true
@@ -268,7 +275,7 @@ func (k *Kernel) follow(t *KernelTunnel, n namespace, h sensor.Handler, now time
 			k.mu.Unlock()
 			return
 		}
-		f = &followed{first: now, maker: Maker{Older: first}}
+		f = &followed{first: now, before: k.before, maker: Maker{Older: first}}
 		k.tunnels[t.endpoint()] = f
 		k.counters.Seen["tunnels"]++
 	}
@@ -314,9 +321,9 @@ func hookOf(kind string) string {
 func (k *Kernel) seek(f *followed, n namespace) {
 	m, ok := Maker{}, false
 	if !f.maker.Older {
-		m, ok = makerByCommand(k.processes, &f.KernelTunnel, f.first)
+		m, ok = makerByCommand(k.processes, &f.KernelTunnel, f.before, f.first)
 	}
-	if !ok && hookOf(f.Kind) == hookXfrm {
+	if !ok && hookOf(f.Kind) == hookXfrm && time.Since(f.first) < seekHolder {
 		m, ok = makerBySocket(k.processes, n)
 	}
 	if !ok {

@@ -160,7 +160,10 @@ func wireGuardSide(t *testing.T, s *side) {
 // with its evidence, and with the command that made it as its owner.
 func TestKernelTunnels(t *testing.T) {
 	testenv.Exclusive(t)
-	socket, seen := watch(t)
+	log := hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: os.Stderr})
+	socket := sensor.NewSocket(sensor.DefaultSocketConfig(), log)
+	run(t, socket, nobody{})
+	seen := watch(t, socket)
 	for _, test := range kernelCases {
 		t.Run(test.name, func(t *testing.T) {
 			client, server := testenv.Pair(t)
@@ -243,7 +246,7 @@ func keys(t *testing.T, a, b *side) {
 // A tunnel's flow ends with it, and a device that carries nothing is none.
 func TestKernelTunnelEnds(t *testing.T) {
 	testenv.Exclusive(t)
-	_, seen := watch(t)
+	seen := watch(t, nil)
 	client, _ := testenv.Pair(t)
 	s := &side{netns: client, local: testenv.ClientAddr, remote: testenv.ServerAddr, inner: "10.98.0.1", first: true}
 	s.ip(t, "link add spx type vxlan id 7 local %s remote %s dstport 4789", s.local, s.remote)
@@ -310,32 +313,32 @@ func (nobody) Packet(*sensor.Packet)        {}
 func (nobody) Record(*sensor.FlowRecord)    {}
 func (nobody) Process(*sensor.ProcessEvent) {}
 
-// watch runs the tunnel sensor, and a socket sensor for the processes.
-func watch(t *testing.T) (*sensor.Socket, *recorded) {
+// watch runs the tunnel sensor.
+func watch(t *testing.T, processes Processes) *recorded {
 	t.Helper()
-	log := hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: os.Stderr})
-	socket := sensor.NewSocket(sensor.DefaultSocketConfig(), log)
 	cfg := DefaultKernelConfig()
 	cfg.Every = 200 * time.Millisecond
-	seen := &recorded{kernel: NewKernel(cfg, socket, log), flows: map[endpoint]sensor.FlowRecord{}}
-	run := func(s sensor.Sensor, h sensor.Handler) {
-		ctx, cancel := context.WithCancel(t.Context())
-		ready, done := make(chan struct{}), make(chan error, 1)
-		go func() { done <- s.Run(ctx, h, func() { close(ready) }) }()
-		t.Cleanup(func() {
-			cancel()
-			if err := <-done; err != nil {
-				t.Errorf("%s sensor: %v", s.Name(), err)
-			}
-		})
-		select {
-		case <-ready:
-		case err := <-done:
-			done <- nil
-			t.Fatalf("%s sensor: %v", s.Name(), err)
+	seen := &recorded{kernel: NewKernel(cfg, processes, hclog.NewNullLogger()), flows: map[endpoint]sensor.FlowRecord{}}
+	run(t, seen.kernel, seen)
+	return seen
+}
+
+// run runs a sensor until the test ends.
+func run(t *testing.T, s sensor.Sensor, h sensor.Handler) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ready, done := make(chan struct{}), make(chan error, 1)
+	go func() { done <- s.Run(ctx, h, func() { close(ready) }) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("%s sensor: %v", s.Name(), err)
 		}
+	})
+	select {
+	case <-ready:
+	case err := <-done:
+		done <- nil
+		t.Fatalf("%s sensor: %v", s.Name(), err)
 	}
-	run(socket, nobody{})
-	run(seen.kernel, seen)
-	return socket, seen
 }

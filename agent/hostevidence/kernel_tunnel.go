@@ -118,12 +118,13 @@ func (e *Evidence) Identification(packets rules.Identification, seen bool) rules
 // followed is a tunnel under watch.
 type followed struct {
 	KernelTunnel
-	maker Maker
-	raw   counts // as last read: states are replaced, and their counts begin anew
-	first time.Time
-	told  time.Time // of the last record, zero for none
-	said  string    // state and maker of the last record
-	gone  bool
+	maker  Maker
+	raw    counts    // as last read: states are replaced, and their counts begin anew
+	first  time.Time // when it was seen
+	before time.Time // when it was not there yet
+	told   time.Time // of the last record, zero for none
+	said   string    // state and maker of the last record
+	gone   bool
 }
 
 type counts struct{ bytes, packets sensor.Bytes }

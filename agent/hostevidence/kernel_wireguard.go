@@ -31,8 +31,7 @@ const (
 	wgKeyBytes     = 32
 )
 
-// wireguardTunnels reads the peers of a device: each with an endpoint to which
-// something was sent, or from which something came, is a tunnel.
+// wireguardTunnels reads the peers of a device: each with an endpoint is a tunnel.
 func wireguardTunnels(g *generic, device string, netns uint64) ([]KernelTunnel, error) {
 	messages, err := g.dump(wgFamily, wgVersion, wgGetDevice, nl.NewRtAttr(wgDeviceName, nl.ZeroTerminated(device)))
 	if err != nil {
@@ -106,7 +105,7 @@ func parsePeer(peer []byte) (KernelTunnel, bool) {
 	if t.Answered = !shook.IsZero(); t.Answered {
 		t.Detail += ", last handshake " + shook.Format(time.RFC3339)
 	}
-	return t, t.Remote.IsValid() && t.Bytes.Total() > 0
+	return t, t.Remote.IsValid()
 }
 
 // socketAddress reads a struct sockaddr_in or sockaddr_in6.

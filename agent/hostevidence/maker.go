@@ -44,17 +44,17 @@ type Processes interface {
 	Process(sensor.ProcessRef) (sensor.Process, bool)
 }
 
-// beforehand is how long before a tunnel is first seen the command that makes it
-// may have begun.
+// beforehand is how long the command that makes a tunnel may run before the tunnel
+// is there.
 const beforehand = 10 * time.Second
 
 // makerByCommand finds who ran a command that names the device or an end of the
-// tunnel as it appeared. The kernel's notification does not say who asked
+// tunnel as it appeared, between two looks. The kernel's notification does not say who asked
 // (nlmsg_pid is 0), so that this is an inference, and the evidence says so. Of a
 // script and what it ran the script is meant.
-func makerByCommand(host Processes, t *KernelTunnel, seen time.Time) (Maker, bool) {
+func makerByCommand(host Processes, t *KernelTunnel, before, seen time.Time) (Maker, bool) {
 	var found []sensor.Process
-	for _, p := range host.Started(seen.Add(-beforehand)) {
+	for _, p := range host.Started(before.Add(-beforehand)) {
 		if p.Start.Before(seen) && mentions(p.Args, t.Device, t.Remote.Addr(), t.Local.Addr()) && configures(p.Args) {
 			found = append(found, p)
 		}

@@ -40,6 +40,20 @@ type guest struct {
 	script strings.Builder
 }
 
+// takes links what was built into the guest's folder.
+func (g *guest) takes(built string) error {
+	files, err := os.ReadDir(built)
+	if err != nil {
+		return fmt.Errorf("read folder: %w", err)
+	}
+	for _, f := range files {
+		if err := os.Link(filepath.Join(built, f.Name()), filepath.Join(g.dir, f.Name())); err != nil {
+			return fmt.Errorf("link what was built: %w", err)
+		}
+	}
+	return nil
+}
+
 // runs has the guest run a test binary of dir/name in the folder that go test
 // would run it in.
 func (g *guest) runs(name, folder, skip string) {
@@ -59,7 +73,7 @@ func (g *guest) boot(ctx context.Context) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, bootLimit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "3072", "-smp", "2",
+	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "2048", "-smp", "2",
 		"-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio", "-nic", "none",
 		"-kernel", g.kernel.image, "-initrd", initrd, "-append", "console=ttyS0 quiet panic=-1",
 		"-fsdev", "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap", "-device", "virtio-9p-pci,fsdev=host,mount_tag=host",

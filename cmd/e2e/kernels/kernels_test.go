@@ -47,6 +47,7 @@ func TestKernels(t *testing.T) {
 			if !chosen(onlyEnv, s.series) {
 				t.Skipf("%s does not name it", onlyEnv)
 			}
+			t.Parallel() // "-parallel" says how many at once
 			try(t, s, shared)
 		})
 	}
@@ -86,8 +87,10 @@ func try(t *testing.T, s suite, shared string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &guest{kernel: k, dir: shared}
-	clear(t, shared)
+	g := &guest{kernel: k, dir: t.TempDir()}
+	if err := g.takes(shared); err != nil {
+		t.Fatal(err)
+	}
 	fmt.Fprintf(&g.script, "/guest/sallyport doctor --output json > /guest/doctor.json 2> /guest/doctor.err\n")
 	pieces := chosenPieces()
 	for _, p := range pieces {
@@ -99,29 +102,13 @@ func try(t *testing.T, s suite, shared string) {
 		t.Fatalf("%v\n%s", err, console)
 	}
 	t.Logf("Linux %s, %d s", k.release, int(time.Since(begin).Seconds()))
-	if absent := read(shared, "absent"); absent != "" {
+	if absent := read(g.dir, "absent"); absent != "" {
 		t.Logf("modules that it has not: %s", strings.Join(strings.Fields(absent), " "))
 	}
 	for _, p := range pieces {
-		report(t, p.name, shared)
+		report(t, p.name, g.dir)
 	}
-	degraded(t, shared)
-}
-
-// clear removes the results of the kernel before.
-func clear(t *testing.T, dir string) {
-	t.Helper()
-	for _, pattern := range []string{"*.out", "*.rc", "absent", "release", "done", "doctor.*"} {
-		files, err := filepath.Glob(filepath.Join(dir, pattern))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, f := range files {
-			if err := os.Remove(f); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
+	degraded(t, g.dir)
 }
 
 func read(dir, name string) string {
