@@ -147,12 +147,18 @@ func judgeOpenVPN(client, server *openvpnSide, w openvpnWrap) Result {
 	switch {
 	case client.reset == openvpnClientV3 || server.reset == openvpnClientV3:
 		return Result{State: Suspected, Label: "openvpn", Evidence: "hard reset (opcode 10) that ends in a tls-crypt-v2 wrapped key of its own length, not answered"}
-	case client.reset != 0 || server.reset != 0:
+	case client.telling(w) || server.telling(w):
 		return Result{State: Suspected, Label: "openvpn", Evidence: openvpnResetEvidence(w)}
 	case client.lasting && (w != 0 || client.tls), server.lasting && (w != 0 || server.tls):
 		return Result{State: Suspected, Label: "openvpn", Evidence: "control packets of one session, one way"}
 	}
 	return Result{}
+}
+
+// telling says whether the side's reset tells by itself. Under tls-crypt a server's
+// may have many lengths and a high packet id, and needs a second packet.
+func (o *openvpnSide) telling(w openvpnWrap) bool {
+	return o.reset != 0 && (w != openvpnCrypt || o.reset != openvpnServerV2 || o.lasting)
 }
 
 // echoes says whether o has repeated a session id of from.

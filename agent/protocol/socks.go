@@ -28,7 +28,8 @@ const (
 
 	socksNoMethod   = 0xff
 	socksLastReply  = 8
-	socksLastMethod = 9 // IANA "Socket Secure (SOCKS) Parameters"
+	socksTor        = 0xf0 // and above: Tor's commands (RESOLVE, RESOLVE_PTR) and replies (tor socks-extensions.txt)
+	socksLastMethod = 9    // IANA "Socket Secure (SOCKS) Parameters"
 	socksUserPass   = 2
 	socksGSSAPI     = 1
 )
@@ -163,7 +164,7 @@ func socksReply(b []byte, method byte) bool {
 	switch method {
 	case 0:
 	case socksUserPass:
-		if len(b) > 0 && b[0] != 1 {
+		if len(b) > 0 && b[0] != 1 && b[0] != socks5 { // some servers get the version wrong
 			return false
 		}
 		if len(b) < 2 || b[1] != 0 {
@@ -173,7 +174,7 @@ func socksReply(b []byte, method byte) bool {
 	default:
 		return true
 	}
-	return (len(b) < 1 || b[0] == socks5) && (len(b) < 2 || b[1] <= socksLastReply) && (len(b) < 3 || b[2] == 0) &&
+	return (len(b) < 1 || b[0] == socks5) && (len(b) < 2 || b[1] <= socksLastReply || b[1] >= socksTor) && (len(b) < 3 || b[2] == 0) &&
 		(len(b) < 4 || b[3] == 1 || b[3] == 3 || b[3] == 4)
 }
 

@@ -19,7 +19,7 @@ type socksRequest struct {
 // name puts the target into the facts. A UDP association names the client's own
 // address, not a target (RFC 1928 section 7).
 func (r *socksRequest) name(facts *Facts) {
-	if facts == nil || facts.Hidden != nil || r.command == socksAssociate {
+	if facts == nil || facts.Hidden != nil || r.command == socksAssociate || r.command >= socksTor {
 		return
 	}
 	host := string(r.host)
@@ -121,7 +121,7 @@ func socksTarget(b []byte) (r socksRequest, state State) {
 	if len(b) < 5 {
 		return r, NeedMore
 	}
-	if b[0] != socks5 || b[1] < socksConnect || b[1] > socksAssociate || b[2] != 0 {
+	if b[0] != socks5 || b[1] < socksConnect || b[1] > socksAssociate && b[1]&^1 != socksTor || b[2] != 0 {
 		return r, NotThis
 	}
 	r = socksRequest{by: "socks5", command: b[1]}

@@ -43,6 +43,8 @@ func variantCases() []remoteCase {
 		// RFC 1928, RFC 1929
 		{name: "SOCKS 5 BIND", client: []string{"\x05\x02\x00\x02", "\x05\x02\x00\x01\xc6\x12\x00\x05\x00\x16"}, server: one("\x05\x00" + unhex("05 00 00 01 c6 12 00 02 04 00")), label: "socks", state: Confirmed, hidden: Hidden{Host: "198.18.0.5", Port: 22, By: "socks5"}},
 		{name: "SOCKS 5 UDP ASSOCIATE", client: []string{"\x05\x01\x00", unhex("05 03 00 01 00 00 00 00 00 00")}, server: one("\x05\x00" + unhex("05 00 00 01 c6 12 00 02 04 00")), label: "socks", state: Confirmed},
+		{name: "SOCKS 5, Tor's RESOLVE", client: []string{"\x05\x01\x00", "\x05\xf0\x00\x03\x09a.example\x00\x00"}, server: one("\x05\x00" + unhex("05 f1 00 01 00 00 00 00 00 00")), label: "socks", state: Confirmed},
+		{name: "SOCKS 5, then bytes that are no request", client: []string{"\x05\x01\x00", "\x02\x01\x00\x03\x10\x10"}, server: one("\x05\x00")},
 		{name: "SOCKS 5 unanswered", client: one("\x05\x03\x00\x01\x02"), label: "socks", state: Suspected},
 		{name: "SOCKS 5 with a method in private use, unanswered", client: one("\x05\x01\x93")},
 		{name: "SOCKS 5 with a method in private use", client: one("\x05\x02\x00\x93"), server: one("\x05\x93"), label: "socks", state: Confirmed},

@@ -23,6 +23,7 @@ type row struct {
 	Dst            string   `json:"dst"`
 	DstPort        *scalar  `json:"dport"`
 	Label          string   `json:"label"` // null reads as ""
+	State          string   `json:"state"` // of our predictions: suspected or confirmed
 	Also           []string `json:"also"`  // further right answers
 	Ambiguous      bool     `json:"ambiguous"`
 	PayloadPackets *int     `json:"payload_packets"`
@@ -141,6 +142,7 @@ func readTruth(file string) (*truth, error) {
 type prediction struct {
 	flow  flow
 	label string
+	state string
 }
 
 func readPredictions(file string) (list []prediction, err error) {
@@ -148,7 +150,7 @@ func readPredictions(file string) (list []prediction, err error) {
 		if r.Label == "" {
 			r.Label = none
 		}
-		list = append(list, prediction{f, r.Label})
+		list = append(list, prediction{f, r.Label, r.State})
 	})
 	return list, err
 }

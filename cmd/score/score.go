@@ -44,6 +44,7 @@ type score struct {
 	falseOnNegatives, falseNoData  int // called something; those without payload
 	falseLabels                    map[string]int
 	ambiguous                      int // not scored
+	suspected                      int // right answers that are no more than suspected: they count as the others
 	unmatched, unmatchedIdentified int // predictions about flows that no label names
 	mistakes                       []mistake
 }
@@ -79,6 +80,7 @@ func (l *labelled) choose(answers []string) string {
 func measure(tool string, t *truth, predictions []prediction) *score {
 	s := &score{tool: tool, categories: map[string]*counts{}, falseLabels: map[string]int{}}
 	answers := map[int][]string{}
+	confirmed := map[int]bool{}
 	for _, p := range predictions {
 		at, ok := t.place[p.flow]
 		if !ok {
@@ -89,6 +91,7 @@ func measure(tool string, t *truth, predictions []prediction) *score {
 			continue
 		}
 		answers[at] = append(answers[at], p.label)
+		confirmed[at] = confirmed[at] || p.state != "suspected" && t.flows[at].right(p.label)
 	}
 	for i := range t.flows {
 		l := &t.flows[i]
@@ -96,7 +99,11 @@ func measure(tool string, t *truth, predictions []prediction) *score {
 			s.ambiguous++
 			continue
 		}
-		s.count(l, l.choose(answers[i]))
+		answer := l.choose(answers[i])
+		s.count(l, answer)
+		if l.label != none && l.right(answer) && !confirmed[i] {
+			s.suspected++
+		}
 	}
 	return s
 }

@@ -56,6 +56,7 @@ func falseLabels(s *score) string {
 // printMistakes shows what the first tool got wrong, and what was left out.
 func printMistakes(w io.Writer, s *score, most int) {
 	fmt.Fprintf(w, "\nnot scored because the label is ambiguous: %d; predictions about flows without a label: %d (%d identified)\n", s.ambiguous, s.unmatched, s.unmatchedIdentified)
+	fmt.Fprintf(w, "right answers that are suspected only, and count as right: %d of %d\n", s.suspected, s.total().right)
 	for _, m := range s.mistakes[:min(most, len(s.mistakes))] {
 		fmt.Fprintf(w, "wrong: %s protocol %d %s:%d %s:%d: label %s, said %s\n", m.flow.capture, m.flow.proto, m.flow.a.addr, m.flow.a.port, m.flow.b.addr, m.flow.b.port, m.want, m.have)
 	}
