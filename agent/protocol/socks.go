@@ -56,6 +56,8 @@ func lookSOCKS(f *Flow) Result {
 	}
 	var r Result
 	switch {
+	case len(client) == 0 && !f.Closed && starts(server, "\x05\x02") && socksReply(server[2:], socksUserPass):
+		return Result{State: NeedMore} // a password was asked for, and the answer is seen first
 	case len(client) == 0 || client[0] != socks4 && client[0] != socks5:
 		return Result{State: NotThis}
 	case client[0] == socks4:
@@ -113,7 +115,7 @@ func lookSOCKS5(f *Flow, c, s []byte) Result {
 	}
 	if len(s) < 2 {
 		if len(c) > n { // a client that does not wait must have sent a request at once
-			switch _, _, state := readSOCKS5(c[n:], 0); {
+			switch state := socksAhead(c[2:n], c[n:]); {
 			case state == NeedMore && !f.Closed:
 				return Result{State: NeedMore}
 			case state != Suspected:
@@ -135,6 +137,24 @@ func lookSOCKS5(f *Flow, c, s []byte) Result {
 		return Result{State: NotThis}
 	}
 	return socks5Request(f, c[n:], s[1])
+}
+
+// socksAhead judges what a client sent behind its list before the server's choice
+// was seen: a request, or a name, a password and a request (RFC 1929).
+func socksAhead(methods, rest []byte) State {
+	state := NotThis
+	for _, method := range [...]byte{0, socksUserPass} {
+		if !socksOffered(methods, method) {
+			continue
+		}
+		switch _, _, found := readSOCKS5(rest, method); {
+		case found == Suspected:
+			return found
+		case found == NeedMore:
+			state = found
+		}
+	}
+	return state
 }
 
 // socks5Request looks for the request behind the agreed method.
