@@ -11,7 +11,7 @@ BENCHES := bench-size bench-kernel bench-agent bench-bulk bench-replay bench-rul
 ONCE    := -run '^$$' -benchtime 1x -timeout 15m
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-lab build generate check fmt vet lint drift test test-unit test-e2e test-lab test-kernels test-long fuzz $(BENCHES) bench score run stop clean
+.PHONY: help deps deps-test deps-lab build install uninstall package image generate check fmt vet lint drift test test-unit test-e2e test-lab test-kernels test-systemd test-long fuzz $(BENCHES) bench score run stop clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,18 @@ stop: ## End what "make run" started
 
 clean: stop ## Remove what was built and the state of "make run"
 	rm -rf $(BUILD) state
+
+install: ## Install both programs as systemd services (root, after "make build"); PARTS="agent" for one
+	@BUILD=$(BUILD) deploy/systemd/install.sh install $(PARTS)
+
+uninstall: ## Take them away again; configuration and state stay
+	@BUILD=$(BUILD) deploy/systemd/install.sh uninstall $(PARTS)
+
+package: build ## .deb and .rpm of agent and collector, in build/
+	@BUILD=$(BUILD) deploy/packages/build.sh
+
+image: build ## An OCI archive with both programs, in build/
+	@BUILD=$(BUILD) deploy/container/image.sh
 
 generate: ## Rebuild the BPF objects and the generated documents
 	$(GO) generate ./...
@@ -68,6 +80,10 @@ test-lab: deps-lab ## The long list of real peers, one by one (root)
 test-kernels: ## The kernel tests on Debian's kernels 5.10 to 7, booted by qemu in software (root, long)
 	@deploy/install-deps.sh kernels
 	SALLYPORT_TEST_KERNELS=1 SALLYPORT_TEST_REQUIRE=peers $(GO) test -count=1 -timeout 8h ./cmd/e2e/kernels -v
+
+test-systemd: ## Install under a real systemd: in a container, then on a machine in software (root; up to an hour)
+	@deploy/install-deps.sh systemd
+	SALLYPORT_TEST_SYSTEMD=container,machine SALLYPORT_TEST_REQUIRE=$${SALLYPORT_TEST_REQUIRE-kernel,peers} $(GO) test -count=1 -timeout 4h -v ./cmd/e2e/install
 
 bench: $(BENCHES) ## Every benchmark of docs/benchmarks.md, one after the other (root)
 

@@ -15,10 +15,11 @@ PEER_PACKAGES="clang llvm libbpf-dev tshark tcpdump xrdp xorgxrdp freerdp2-x11 f
  strongswan strongswan-swanctl strongswan-pki charon-systemd libstrongswan-standard-plugins
  libstrongswan-extra-plugins libcharon-extra-plugins ocserv openconnect vpnc-scripts pptpd
  pptp-linux xl2tpd ppp nebula tinc n2n openssh-server openssh-client dante-server dnsmasq
- nginx-light curl openssl dnsutils nftables iptables socat libndpi-bin chromium postgresql
+ squid tinyproxy haproxy crun jq nginx-light curl openssl dnsutils nftables iptables socat libndpi-bin chromium postgresql
  rsyslog rsyslog-gnutls zstd kcat iputils-ping psmisc x11-utils"
 # Debian's kernels under qemu: "make test-kernels".
 KERNEL_PACKAGES="qemu-system-x86 busybox-static kmod xz-utils debian-archive-keyring wireguard-tools ppp iputils-ping"
+SYSTEMD_PACKAGES="systemd-container debootstrap qemu-system-x86 e2fsprogs"
 LAB_PACKAGES="sstp-client openfortivpn rdesktop x11vnc tightvncserver xfonts-base qemu-system-x86
  spice-client-gtk dropbear-bin python3-paramiko putty-tools microsocks"
 
@@ -81,6 +82,7 @@ install_packages $BUILD_PACKAGES
 case ${1:-build} in
 test) install_packages $PEER_PACKAGES ;;
 kernels) install_packages $KERNEL_PACKAGES ;;
+systemd) install_packages $SYSTEMD_PACKAGES ;;
 lab) install_packages $PEER_PACKAGES $LAB_PACKAGES ;;
 esac
 install_go
