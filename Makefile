@@ -11,7 +11,7 @@ BENCHES := bench-size bench-kernel bench-agent bench-bulk bench-replay bench-rul
 ONCE    := -run '^$$' -benchtime 1x -timeout 15m
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-lab build install uninstall package image generate check fmt vet lint drift test test-unit test-e2e test-lab test-kernels test-systemd test-long fuzz $(BENCHES) bench score run stop clean
+.PHONY: help deps deps-test deps-lab build install uninstall package image generate check fmt vet lint drift test test-unit test-e2e test-kubernetes test-lab test-kernels test-systemd test-long fuzz $(BENCHES) bench score run stop clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,7 @@ deps: ## Install what building needs (root where something is missing)
 
 deps-test: ## Install what testing needs, the real peers among it
 	@deploy/install-deps.sh test
+	@collector/account/testdata/op/build.sh
 
 deps-lab: ## Install the peers of "make test-lab" (root); some are built, into build/lab
 	@deploy/install-deps.sh lab
@@ -72,6 +73,10 @@ test-unit: ## All packages but the end-to-end tests
 
 test-e2e: ## Agent, collector and real peers in network namespaces (root)
 	SALLYPORT_TEST_REQUIRE=$${SALLYPORT_TEST_REQUIRE-kernel,peers} $(GO) test -count=1 -timeout 15m ./cmd/e2e
+
+test-kubernetes: ## Enrolment against a real API server and etcd, which are built first (an hour of one core)
+	collector/identity/testdata/peers/build.sh
+	$(GO) test -count=1 -timeout 30m -v ./cmd/e2e -run Kubernetes
 
 test-lab: deps-lab ## The long list of real peers, one by one (root)
 	SALLYPORT_TEST_LAB=1 SALLYPORT_TEST_TAILSCALE=$(CURDIR)/$(BUILD)/lab SALLYPORT_TEST_REQUIRE=$${SALLYPORT_TEST_REQUIRE-kernel,peers} \
