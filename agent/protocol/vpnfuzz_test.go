@@ -160,6 +160,10 @@ func FuzzTinc(f *testing.F) {
 	fuzzDetector(f, tinc(), tcpFlow("cs", text("0 a 17.7\n"), text("0 b 17\n")))
 }
 
+func FuzzTincUDP(f *testing.F) {
+	fuzzDetector(f, tincUDP(), udpFlow(655, 655, "cscs", tincDirect(1, 0, 40), tincDirect(2, 0, 40), tincDirect(1, 1, 60), tincDirect(2, 1, 40)))
+}
+
 func FuzzN2N(f *testing.F) {
 	fuzzDetector(f, n2n(), udpFlow(5, 6, "cs", n2nPacket(2, 5, 0, "lab"), n2nPacket(3, 6, 0x20, "lab")))
 }
