@@ -57,5 +57,11 @@ func (c *court) handle(ctx context.Context, item *observed) {
 	}
 	if item.last {
 		c.ended(o)
+		if len(matches) > 0 {
+			c.relays.ended(item)
+		}
+	}
+	for _, late := range c.relays.belated() {
+		c.handle(ctx, late)
 	}
 }

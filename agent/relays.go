@@ -13,6 +13,10 @@ import (
 // maxRelays bounds the processes remembered as relays.
 const maxRelays = 1024
 
+// maxRecent bounds the flows that are judged again where their owner turns out to
+// be a relay.
+const maxRecent = 64
+
 // Intermediaries: what a process relays for others. The true client of its own
 // flows is unknown.
 const (
@@ -32,6 +36,9 @@ type relays struct {
 	what  map[sensor.ProcessRef]string
 	fresh []sensor.ProcessRef // learnt since they were last asked for
 	full  uint64              // relays not remembered
+
+	recent []*observed // attributed flows that have ended, of owners that are none, oldest first
+	late   []*observed // those of them whose owner has turned out to be one
 }
 
 func newRelays() *relays { return &relays{what: map[sensor.ProcessRef]string{}} }
@@ -51,7 +58,7 @@ func (r *relays) mark(o *rules.Observation, owner sensor.OwnerRef) {
 		return
 	}
 	o.Owner.Intermediary = kind
-	named := o.Hidden != nil && o.Hidden.By == proxyHeader // the flow itself says for whom it is
+	named := o.Hidden != nil && o.Hidden.By == proxyHeader              // the flow itself says for whom it is
 	if o.Direction == rules.Outbound && kind != relayTunnel && !named { // whose tunnel it is, the evidence says
 		o.Notes = append(o.Notes, "client unknown: the owner relays for others as a "+kind)
 	}
@@ -83,6 +90,41 @@ func (r *relays) learn(p sensor.ProcessRef, kind string) {
 		}
 	}
 	r.what[p] = kind
+	r.recent = slices.DeleteFunc(r.recent, func(item *observed) bool {
+		if item.owner.Process != p {
+			return false
+		}
+		r.late = append(r.late, item)
+		return true
+	})
+}
+
+// ended notes an attributed flow that is over: a proxy shows that it is one by its
+// answer, and by then what it opened may have ended.
+func (r *relays) ended(item *observed) {
+	if item.o.Direction != rules.Outbound || item.owner.Process == (sensor.ProcessRef{}) {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.what[item.owner.Process] != "" {
+		return
+	}
+	kept := *item
+	kept.last, kept.packets = false, nil
+	r.recent = append(r.recent, &kept)
+	if over := len(r.recent) - maxRecent; over > 0 {
+		r.recent = slices.Delete(r.recent, 0, over)
+	}
+}
+
+// belated gives what is to be judged again.
+func (r *relays) belated() []*observed {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := r.late
+	r.late = nil
+	return out
 }
 
 // learnt gives the processes that have turned out to be relays since the last

@@ -85,3 +85,30 @@ func TestPrivateDNSIsNoticed(t *testing.T) {
 		t.Errorf("%d are remembered, the bound is %d", n, maxAskers)
 	}
 }
+
+// A proxy that shows itself by its answer has its flows marked that ended before.
+func TestFlowsBeforeTheAnswerAreMarked(t *testing.T) {
+	r, owner := newRelays(), sensor.OwnerRef{Process: holder}
+	opened := observed{o: rules.Observation{Direction: rules.Outbound, FlowID: "own"}, owner: owner, last: true}
+	other := observed{o: rules.Observation{Direction: rules.Outbound, FlowID: "other's"}, owner: sensor.OwnerRef{Process: another}, last: true}
+	r.ended(&opened)
+	r.ended(&other)
+	if len(r.belated()) != 0 {
+		t.Fatal("judged again before anything is known")
+	}
+	r.mark(&rules.Observation{Direction: rules.Inbound, Hidden: &rules.Hidden{Host: "x.example", By: "http_proxy"}}, owner)
+	late := r.belated()
+	if len(late) != 1 || late[0].o.FlowID != "own" || late[0].last {
+		t.Fatalf("to be judged again: %+v", late)
+	}
+	r.mark(&late[0].o, late[0].owner)
+	if late[0].o.Owner.Intermediary != relayProxy || len(r.belated()) != 0 {
+		t.Errorf("marked %q", late[0].o.Owner.Intermediary)
+	}
+	for range maxRecent + 5 {
+		r.ended(&other)
+	}
+	if n := len(r.recent); n != maxRecent {
+		t.Errorf("%d flows are remembered, the bound is %d", n, maxRecent)
+	}
+}

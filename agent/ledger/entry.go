@@ -13,8 +13,12 @@ import (
 // stateClosed is short for the state that ends an entry.
 const stateClosed = rules.StateClosed
 
-// maxFlows bounds the open flows an entry remembers, so as to count each once.
-const maxFlows = 1024
+// Bounds of the flows an entry remembers, so as to count each once: open ones, and
+// the last that closed, of which more may be said afterwards.
+const (
+	maxFlows = 1024
+	maxEnded = 16
+)
 
 var flowSeed = maphash.MakeSeed()
 
@@ -29,6 +33,7 @@ type entry struct {
 	revision     uint64         // the last promised
 	unsent       *rules.Finding // promised, not yet in the spool
 	flows        map[uint64]struct{}
+	ended        []uint64  // flows, latest last
 	seen         time.Time // last draft
 	sent         time.Time // last revision
 	dirty        bool      // changed since the last revision
@@ -76,13 +81,20 @@ func (e *entry) countFlow(d rules.Finding) uint64 {
 		return n
 	}
 	h := maphash.String(flowSeed, d.Observation.FlowID)
-	if _, known := e.flows[h]; known {
-		if d.Observation.Closed {
-			delete(e.flows, h)
-		}
+	if slices.Contains(e.ended, h) {
 		return 0
 	}
+	_, known := e.flows[h]
+	if d.Observation.Closed {
+		delete(e.flows, h)
+		e.ended = append(e.ended, h)
+		if over := len(e.ended) - maxEnded; over > 0 {
+			e.ended = slices.Delete(e.ended, 0, over)
+		}
+	}
 	switch {
+	case known:
+		return 0
 	case d.Observation.Closed:
 		return n
 	case len(e.flows) < maxFlows:

@@ -121,6 +121,30 @@ func TestRevisions(t *testing.T) {
 	})
 }
 
+// A flow of which more is said after its end is not counted again.
+func TestFlowSaidAgainAfterItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spool := &memory{}
+		l := openLedger(t, filepath.Join(t.TempDir(), "l.db"), spool, nil)
+		observe(t, l, draft("a", "1", false))
+		observe(t, l, draft("a", "1", true))
+		again := draft("a", "1", true)
+		again.Observation.Owner.Intermediary = "proxy"
+		observe(t, l, again)
+		l.passes(t, l.cfg.Interval)
+		check(t, spool, "a.1 opened 1", "a.2 updated 1")
+		if got := spool.got[1].Observation.Owner.Intermediary; got != "proxy" {
+			t.Errorf("the owner is a %q: what is said last counts", got)
+		}
+		for i := range 3 * maxEnded {
+			observe(t, l, draft("a", fmt.Sprint("x", i), true))
+		}
+		if n := len(l.entries["a"].ended); n != maxEnded {
+			t.Errorf("%d ended flows are remembered, the bound is %d", n, maxEnded)
+		}
+	})
+}
+
 // TestSelfTestTwice: the second self-test is reported too, and soon.
 func TestSelfTestTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
