@@ -141,8 +141,10 @@ func mappedFiles(pid uint32) []string {
 	return parseMaps(string(raw))
 }
 
-// mapsLimit bounds the files of a process whose content is looked at.
-const mapsLimit = 128
+// mapsLimit bounds the files of a process whose content is looked at. Programs
+// with a window map 150 (FreeRDP), and what they were linked with first stands
+// last.
+const mapsLimit = 512
 
 func parseMaps(maps string) []string {
 	var files []string

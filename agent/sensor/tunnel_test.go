@@ -2,6 +2,7 @@ package sensor
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -114,5 +115,17 @@ func TestTextProductAcrossChunks(t *testing.T) {
 	}
 	if got := textProduct(io.LimitReader(strings.NewReader(texts[0]), 10)); got.product != "" {
 		t.Errorf("part of a text: %+v", got)
+	}
+}
+
+// A program with a window maps more than a hundred libraries, what it was linked
+// with first at the end.
+func TestManyMappedFiles(t *testing.T) {
+	var maps strings.Builder
+	for i := range 300 {
+		fmt.Fprintf(&maps, "7f0000000000-7f0000001000 r-xp 00000000 fe:00 %d /usr/lib/lib%d.so\n", i+1, i)
+	}
+	if files := parseMaps(maps.String()); len(files) != 300 || files[299] != "/usr/lib/lib299.so" {
+		t.Errorf("%d files", len(files))
 	}
 }

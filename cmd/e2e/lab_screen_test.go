@@ -122,11 +122,18 @@ crypt_level=%s
 certificate=%s
 key_file=%s
 ssl_protocols=TLSv1.2, TLSv1.3
+allow_channels=true
 autorun=Xvnc
 [Logging]
 LogFile=%s
 LogLevel=INFO
 EnableSyslog=false
+[Channels]
+rdpdr=true
+rdpsnd=true
+drdynvc=true
+cliprdr=true
+rail=true
 [Xvnc]
 name=Xvnc
 lib=libvnc.so

@@ -22,7 +22,18 @@ func labSoftEther(l *lab, port uint16, connections int, direct bool) expectation
 	vpn.startClient("vpnclient")
 	vpn.connect(connections, direct)
 	l.traffic(softEtherServerIP)
+	if direct { // packets show what runs beside the TCP connection
+		return expectation{protocol: "softether", client: "vpnclient", server: "vpnserver", source: "packets", transport: rules.UDP}
+	}
 	return expectation{protocol: "softether", client: "vpnclient", server: "vpnserver", source: "host", port: port, transport: rules.TCP}
+}
+
+// labSoftEtherPage: under TLS 1.2 the server's certificate is in the clear, and
+// whoever asks for its page sees it.
+func labSoftEtherPage(l *lab) expectation {
+	newSoftEther(l, 443)
+	l.client.Run(l.t, testenv.Tool(l.t, "curl"), "-sk", "--tls-max", "1.2", "-o", "/dev/null", "https://"+addr(l.remote, 443)+"/")
+	return expectation{protocol: "softether", client: "curl", server: "vpnserver", port: 443, transport: rules.TCP, state: "suspected", source: "packets"}
 }
 
 // bridge ends the hub in a TAP device instead of the server's own NAT.

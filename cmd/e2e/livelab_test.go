@@ -36,6 +36,7 @@ var labPeers = []labPeer{
 	{"SoftEther, eight connections", func(l *lab) expectation { return labSoftEther(l, 443, 8, false) }},
 	{"SoftEther, UDP acceleration", func(l *lab) expectation { return labSoftEther(l, 443, 1, true) }},
 	{"SoftEther on another port", func(l *lab) expectation { return labSoftEther(l, 8443, 1, false) }},
+	{"SoftEther's page over TLS 1.2", labSoftEtherPage},
 	{"SoftEther over DNS", labSoftEtherDNS},
 	{"SoftEther, NAT traversal", labSoftEtherNATT},
 	{"SoftEther, wrong password", labSoftEtherRefused},
