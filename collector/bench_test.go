@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"sallyport/collector/store/postgrestest"
 	"sallyport/collector/stream"
 	"sallyport/rules"
 )
@@ -85,43 +86,88 @@ func (l load) each(f func(sender int)) time.Duration {
 	return time.Since(start)
 }
 
+// benchFindings is how many findings a benchmark sends.
+func benchFindings() int {
+	if n, err := strconv.Atoi(os.Getenv("SALLYPORT_BENCH_FINDINGS")); err == nil {
+		return n
+	}
+	return 1600
+}
+
+// benchAgents are as many agents as send at a time.
+func benchAgents(b *testing.B, address, token string) []*agent {
+	b.Helper()
+	var agents []*agent
+	for i := range benchSenders {
+		agents = append(agents, newAgent(b, address, token, fmt.Sprintf("web-%d", i)))
+	}
+	return agents
+}
+
 // BenchmarkIngest sends findings to one collector, with every part of it at work
 // and every entry synced, and publishes the same bytes to JetStream alone, synced
 // too. SALLYPORT_BENCH_FINDINGS says how many (docs/benchmarks-collector.md).
 func BenchmarkIngest(b *testing.B) {
-	total := 1600
-	if n, err := strconv.Atoi(os.Getenv("SALLYPORT_BENCH_FINDINGS")); err == nil {
-		total = n
-	}
 	cfg := testConfig(b)
 	cfg.Log.Level = "error"
 	s := startSite(b, cfg)
-	token := s.token(b)
-	var agents []*agent
-	for i := range benchSenders {
-		agents = append(agents, newAgent(b, s.at.Agents.String(), token, fmt.Sprintf("web-%d", i)))
-	}
+	agents := benchAgents(b, s.at.Agents.String(), s.token(b))
 	for b.Loop() {
-		l := makeLoad(b, agents, total)
-		raw := publishRaw(b, l)
-		taken := l.each(func(i int) {
-			for _, body := range l.bodies[i] {
-				if status, answer, err := agents[i].sendPacked(body); err != nil || status != http.StatusOK {
-					b.Errorf("%d %s %v", status, answer, err)
-				}
-			}
-		})
-		start := time.Now()
-		eventually(b, "every finding in the store", func() bool { return s.counts(b).Revisions >= int64(l.total) })
-		stored := taken + time.Since(start)
-		rate := func(d time.Duration) float64 { return float64(l.total) / d.Seconds() }
-		b.ReportMetric(rate(taken), "taken/s")
-		b.ReportMetric(rate(raw), "raw/s")
-		b.ReportMetric(100*rate(taken)/rate(raw), "%-of-raw")
-		b.ReportMetric(rate(stored), "stored/s")
-		b.ReportMetric(float64(l.bytes/l.total), "B/finding")
-		b.ReportMetric(0, "ns/op")
+		l := makeLoad(b, agents, benchFindings())
+		compare(b, s, agents, l, publishRaw(b, l))
 	}
+}
+
+// BenchmarkIngestCluster does the same with two collectors behind a balancer,
+// three NATS servers that each keep every entry, and PostgreSQL; alone the same
+// three servers take the bytes.
+func BenchmarkIngestCluster(b *testing.B) {
+	cluster := startNATS(b)
+	cluster.whole(b)
+	postgres := postgrestest.New(b)
+	members := startMembers(b, cluster, postgres.DSN, postgres.DSN, loopback, loopback)
+	balancer := startBalancer(b, loopback, members[0].agents, members[1].agents)
+	agents := benchAgents(b, balancer.address(), members[0].site.token(b))
+	for b.Loop() {
+		l := makeLoad(b, agents, benchFindings())
+		conn, err := cluster.connect()
+		if err != nil {
+			b.Fatal(err)
+		}
+		raw := publish(b, l, conn, len(cluster.procs))
+		conn.Close()
+		compare(b, members[0].site, agents, l, raw)
+	}
+}
+
+// compare has the agents send, and reports the rate beside that of JetStream alone.
+func compare(b *testing.B, s *site, agents []*agent, l load, raw time.Duration) {
+	b.Helper()
+	taken := l.each(func(i int) {
+		for _, body := range l.bodies[i] {
+			for wait := time.Second; ; wait *= 2 { // as agents do where they are told to wait
+				status, answer, err := agents[i].sendPacked(body)
+				if err == nil && status == http.StatusOK {
+					break
+				}
+				if wait > 32*time.Second {
+					b.Errorf("%d %s %v", status, answer, err)
+					return
+				}
+				time.Sleep(wait)
+			}
+		}
+	})
+	start := time.Now()
+	eventually(b, "every finding in the store", func() bool { return s.counts(b).Revisions >= int64(l.total) })
+	stored := taken + time.Since(start)
+	rate := func(d time.Duration) float64 { return float64(l.total) / d.Seconds() }
+	b.ReportMetric(rate(taken), "taken/s")
+	b.ReportMetric(rate(raw), "raw/s")
+	b.ReportMetric(100*rate(taken)/rate(raw), "%-of-raw")
+	b.ReportMetric(rate(stored), "stored/s")
+	b.ReportMetric(float64(l.bytes/l.total), "B/finding")
+	b.ReportMetric(0, "ns/op")
 }
 
 // publishRaw publishes the entries to an embedded server set up as the
@@ -142,11 +188,21 @@ func publishRaw(b *testing.B, l load) time.Duration {
 		b.Fatal(err)
 	}
 	defer conn.Close()
+	return publish(b, l, conn, 1)
+}
+
+// publish has as many senders as there are agents publish to a stream of its own,
+// a batch at a time each.
+func publish(b *testing.B, l load, conn *nats.Conn, replicas int) time.Duration {
+	b.Helper()
 	js, err := jetstream.New(conn, jetstream.WithPublishAsyncMaxPending(8192))
 	if err != nil {
 		b.Fatal(err)
 	}
-	if _, err := js.CreateStream(b.Context(), jetstream.StreamConfig{Name: "RAW", Subjects: []string{"raw"}, Storage: jetstream.FileStorage, Duplicates: 10 * time.Minute}); err != nil {
+	_, err = js.CreateStream(b.Context(), jetstream.StreamConfig{
+		Name: "RAW", Subjects: []string{"raw"}, Storage: jetstream.FileStorage, Duplicates: 10 * time.Minute, Replicas: replicas,
+	})
+	if err != nil {
 		b.Fatal(err)
 	}
 	return l.each(func(i int) {

@@ -139,7 +139,22 @@ func (c *Collector) open(ctx context.Context) error {
 	}
 	c.exporters.Hold = c.watcher.Held
 	c.stream.Missed = c.exporters.Missed
+	if err := c.recover(ctx); err != nil {
+		return err
+	}
 	return c.register()
+}
+
+// recover mends what an embedded stream has lost of its files since the last run.
+func (c *Collector) recover(ctx context.Context) error {
+	if c.cfg.Stream.URL != "" {
+		return nil // its servers mend each other
+	}
+	st, err := c.stream.State(ctx)
+	if err != nil {
+		return err
+	}
+	return c.exporters.Recover(ctx, st.Last)
 }
 
 // work starts what runs beside the servers.
@@ -172,30 +187,6 @@ func (c *Collector) save(ctx context.Context, entries []stream.Entry) error {
 	}
 	c.stored.Add(float64(len(entries)))
 	return nil
-}
-
-// retainInterval is how often what is too old is removed.
-const retainInterval = time.Hour
-
-func (c *Collector) retain(ctx context.Context) error {
-	tick := time.NewTicker(retainInterval)
-	defer tick.Stop()
-	for {
-		gone, err := c.store.Retain(ctx, time.Now())
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil:
-			c.logger.Error("expired findings not removed", "error", err)
-		case gone.Findings > 0 || gone.Evidence > 0:
-			c.logger.Info("expired findings removed", "findings", gone.Findings, "evidence", gone.Evidence)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
 }
 
 // close releases what was opened, in the opposite order.

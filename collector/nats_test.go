@@ -110,11 +110,15 @@ func (c *natsCluster) kill(i int) {
 	c.procs[i].Wait()
 }
 
+func (c *natsCluster) connect() (*nats.Conn, error) {
+	return nats.Connect(c.cfg.URL, nats.SetCustomDialer(c.from), nats.UserCredentials(c.cfg.Credentials), nats.RootCAs(c.cfg.CA), nats.ClientCert(c.cfg.Certificate, c.cfg.Key))
+}
+
 // whole waits until every server has what the others have.
 func (c *natsCluster) whole(t testing.TB) {
 	t.Helper()
 	eventually(t, "three NATS servers that are current", func() bool {
-		conn, err := nats.Connect(c.cfg.URL, nats.SetCustomDialer(c.from), nats.UserCredentials(c.cfg.Credentials), nats.RootCAs(c.cfg.CA), nats.ClientCert(c.cfg.Certificate, c.cfg.Key))
+		conn, err := c.connect()
 		if err != nil {
 			return false
 		}

@@ -32,6 +32,23 @@ func (r *Runner) Missed(ctx context.Context, m stream.Missed) error {
 	return nil
 }
 
+// Recover has every exporter get from the store what came after the stream's last
+// entry: its files have lost their end, and with it how far each exporter was.
+func (r *Runner) Recover(ctx context.Context, last time.Time) error {
+	latest, err := r.store.LastReceived(ctx)
+	if err != nil || last.IsZero() || !latest.After(last) {
+		return err // a stream without any entry is a new one
+	}
+	for _, e := range r.exporters {
+		n, err := r.store.Backfill(ctx, e.cfg.Name, last, latest)
+		if err != nil {
+			return err
+		}
+		e.logger.Error("the stream has lost its last entries; the exporter gets them from the store", "findings", n, "from", last, "to", latest)
+	}
+	return nil
+}
+
 // leaseMargin is what a batch that is sent again may take beside its attempt.
 const leaseMargin = 30 * time.Second
 

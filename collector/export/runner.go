@@ -29,6 +29,7 @@ type Store interface {
 	Unpark(ctx context.Context, key int64) error
 	CountParked(context.Context) (map[string]int, error)
 	Backfill(ctx context.Context, exporter string, from, to time.Time) (int, error)
+	LastReceived(context.Context) (time.Time, error)
 	Lease(name string, life time.Duration) *store.Lease
 }
 

@@ -29,6 +29,15 @@ ON CONFLICT (exporter, agent, id, revision) DO NOTHING`,
 	return int(n), nil
 }
 
+// LastReceived is when the last finding came that is kept; zero for none.
+func (s *Store) LastReceived(ctx context.Context) (time.Time, error) {
+	var us int64
+	if err := s.read.QueryRowContext(ctx, "SELECT COALESCE(MAX(received), 0) FROM findings").Scan(&us); err != nil {
+		return time.Time{}, fmt.Errorf("read last time of receipt: %w", err)
+	}
+	return fromMicros(us), nil
+}
+
 // entry makes the entry of a finding as it is kept; its finding is nil where
 // retention removed it.
 func (s *Store) entry(ctx context.Context, agent, id string) (stream.Entry, error) {

@@ -9,7 +9,7 @@ import "math/rand/v2"
 const (
 	placeBits   = 20
 	maxPlacedMS = 1<<(63-placeBits) - 1 // the year 2248
-	crowded     = 1000 << placeBits     // how far from its time a key can lie
+	crowded     = 1000 << placeBits     // how far after its time a key can lie
 )
 
 // placeOf is the first key of a time's millisecond.

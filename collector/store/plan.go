@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -147,21 +148,26 @@ func (p *plan) rest(q *Query) {
 	}
 }
 
-// bounds sets where the list begins and ends.
+// bounds sets where the list begins and ends: once at either end, since SQLite
+// would seek to one bound and read up to the other.
 func (p *plan) bounds(q *Query) error {
+	until := int64(math.MaxInt64)
 	if !q.From.IsZero() {
 		p.add(p.key+" >= ? AND f.last_seen >= ?", placeOf(micros(q.From)), micros(q.From))
 	}
 	if !q.To.IsZero() {
-		p.add(p.key+" < ? AND f.last_seen < ?", placeOf(micros(q.To))+1<<placeBits, micros(q.To))
+		until = placeOf(micros(q.To)) + crowded
+		p.add("f.last_seen < ?", micros(q.To))
 	}
-	if q.Cursor == "" {
-		return nil
+	if q.Cursor != "" {
+		key, err := decodeCursor(q.Cursor)
+		if err != nil {
+			return err
+		}
+		until = min(until, key)
 	}
-	key, err := decodeCursor(q.Cursor)
-	if err != nil {
-		return err
+	if until < math.MaxInt64 {
+		p.add(p.key+" < ?", until)
 	}
-	p.add(p.key+" < ?", key)
 	return nil
 }

@@ -172,6 +172,9 @@ func (p population) fill(b *testing.B, s *Store) {
 	if err := s.read.QueryRowContext(b.Context(), "SELECT COUNT(*) FROM findings").Scan(&from); err != nil {
 		b.Fatal(err)
 	}
+	if from >= p.total {
+		return
+	}
 	indices := dropIndices(b, s)
 	took := p.items(b.Context(), from)
 	if s.dialect.numbered {

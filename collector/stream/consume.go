@@ -57,9 +57,16 @@ func (s *Stream) consume(ctx context.Context, c Consumer, handle func(context.Co
 	if err != nil {
 		return err
 	}
+	place, err := s.follow(ctx, c.Name, consumer)
+	if err != nil {
+		return err
+	}
 	for ctx.Err() == nil {
 		msgs, err := next(ctx, consumer, c.Batch)
 		if err != nil {
+			return err
+		}
+		if err := s.check(ctx, place, msgs); err != nil {
 			return err
 		}
 		if len(msgs) == 0 {

@@ -46,6 +46,7 @@ type Stream struct {
 
 	restarts atomic.Uint64
 	trimmed  atomic.Uint64
+	damaged  atomic.Uint64
 }
 
 // New prepares a stream whose files, when it is embedded, lie in the folder

@@ -205,8 +205,10 @@ type State struct {
 	Bytes    uint64
 	MaxBytes uint64
 	First    time.Time
-	Restarts uint64 // of the embedded server, after a failed write
+	Last     time.Time // when the last entry came; zero in a new stream
+	Restarts uint64    // of the embedded server, after a failed write
 	Trimmed  uint64
+	Damaged  uint64 // entries, by consumer, that could not be read
 }
 
 // State asks the stream.
@@ -221,8 +223,8 @@ func (s *Stream) State(ctx context.Context) (State, error) {
 		return State{}, fmt.Errorf("ask stream: %w", err)
 	}
 	return State{
-		Entries: info.State.Msgs, Bytes: info.State.Bytes, MaxBytes: uint64(s.cfg.MaxBytes), First: info.State.FirstTime,
-		Restarts: s.restarts.Load(), Trimmed: s.trimmed.Load(),
+		Entries: info.State.Msgs, Bytes: info.State.Bytes, MaxBytes: uint64(s.cfg.MaxBytes), First: info.State.FirstTime, Last: info.State.LastTime,
+		Restarts: s.restarts.Load(), Trimmed: s.trimmed.Load(), Damaged: s.damaged.Load(),
 	}, nil
 }
 
