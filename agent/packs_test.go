@@ -372,6 +372,45 @@ func TestStalePackStaysInForceAndIsReported(t *testing.T) {
 	}
 }
 
+// TestKeyRotation goes the whole way: a pack under a new statement comes into force
+// without a restart, and from then on the lost key opens nothing any more, on a
+// running agent and on one that starts.
+func TestKeyRotation(t *testing.T) {
+	keys := newAuthority(t)
+	cfg := packConfig(t, keys)
+	dir := cfg.Rules.Packs[0]
+	writePack(t, dir+"/v.pack", content("sallyport", 1, "192.0.2.1"), &keys.vendor)
+	a := opened(t, cfg)
+	if _, err := pack.WriteKeyPair(filepath.Join(keys.dir, "next")); err != nil {
+		t.Fatal(err)
+	}
+	private, err := pack.ReadPrivateKey(filepath.Join(keys.dir, "next.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := keys.signer(t, private, pack.RoleVendor, 2, "sallyport", "second")
+	writePack(t, dir+"/v.pack", content("sallyport", 2, "192.0.2.1", "192.0.2.2"), &next)
+	if _, err := a.Reload(t.Context(), ""); err != nil || a.live.Set().Len() != 2 {
+		t.Fatalf("the new key: %v, %d indicators", err, a.live.Set().Len())
+	}
+	writePack(t, dir+"/v.pack", content("sallyport", 3, "192.0.2.3", "192.0.2.4"), &keys.vendor)
+	if _, err := a.Reload(t.Context(), ""); !errors.Is(err, pack.ErrUntrusted) || a.live.Set().Len() != 2 {
+		t.Errorf("the lost key on a running agent: %v, %d indicators", err, a.live.Set().Len())
+	}
+	if _, err := loadRules(cfg, "test"); !errors.Is(err, pack.ErrUntrusted) {
+		t.Errorf("the lost key at a start: %v", err)
+	}
+	writePack(t, dir+"/v.pack", content("sallyport", 4, "192.0.2.1", "192.0.2.5"), &next)
+	writePack(t, dir+"/w.pack", content("second", 1, "192.0.2.6"), &keys.vendor)
+	if _, err := a.Reload(t.Context(), ""); !errors.Is(err, pack.ErrUntrusted) {
+		t.Errorf("another pack under the lost key: %v", err)
+	}
+	writePack(t, dir+"/w.pack", content("second", 1, "192.0.2.6"), &next)
+	if _, err := a.Reload(t.Context(), ""); err != nil || a.live.Set().Len() != 3 {
+		t.Errorf("all signed anew: %v, %d indicators", err, a.live.Set().Len())
+	}
+}
+
 func TestSystemsFollowTheDatabase(t *testing.T) {
 	keys := newAuthority(t)
 	cfg := packConfig(t, keys)

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -117,17 +118,15 @@ func (q *query) name(field, name string) {
 	if name == "" || q.set.named.lines == nil {
 		return
 	}
-	plain := plainName(name)
-	line := q.set.named.line(plain)
-	for suffix := plain; ; {
-		dot := strings.IndexByte(suffix, '.')
-		if dot < 0 { // a top-level domain is no indicator
-			return
-		}
-		if q.set.named.has(line, suffix) {
-			q.named(field, plain, suffix)
-		}
-		suffix = suffix[dot+1:]
+	name = strings.TrimSuffix(name, ".")
+	var room [8]int
+	starts, lower := q.set.named.sift(name, room[:0])
+	if !lower {
+		name = strings.ToLower(name)
+		starts, _ = q.set.named.sift(name, room[:0])
+	}
+	for _, start := range slices.Backward(starts) { // the longest first
+		q.named(field, name, name[start:])
 	}
 }
 

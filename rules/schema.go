@@ -141,8 +141,8 @@ func scalar(k reflect.Kind) map[string]any {
 		return map[string]any{"type": "boolean"}
 	case reflect.String:
 		return map[string]any{"type": "string"}
-	case reflect.Float64:
-		return map[string]any{"type": "number"}
+	case reflect.Float64: // a share
+		return map[string]any{"type": "number", "exclusiveMinimum": 0, "maximum": 100}
 	case reflect.Uint16:
 		return map[string]any{"type": "integer", "minimum": 0, "maximum": 65535}
 	case reflect.Uint32, reflect.Uint64:

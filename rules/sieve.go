@@ -2,10 +2,9 @@ package rules
 
 import (
 	"encoding/binary"
-	"hash/maphash"
 	"math/bits"
+	"math/rand/v2"
 	"net/netip"
-	"strings"
 )
 
 // A sieve says of a value that the set does not hold it, for nearly all that it
@@ -40,37 +39,84 @@ const sieveHashes = 4
 // nameSieve is a Bloom filter in blocks of a line. A name and all names above it
 // share the line of the last two labels, so that one read answers for them all.
 type nameSieve struct {
-	seed  maphash.Seed
+	seed  uint64
 	lines []cacheLine // a power of two; nil knows of nothing
 }
 
 // newNameSieve makes room for n names, sixteen bits each.
 func newNameSieve(n int) nameSieve {
-	lines := 1 << bits.Len(uint(n*16/512))
-	return nameSieve{maphash.MakeSeed(), makeHuge[cacheLine](lines)}
+	return nameSieve{rand.Uint64(), makeHuge[cacheLine](1 << bits.Len(uint(n*16/512)))}
 }
 
+// add takes a name in lower case, of two labels or more.
 func (s *nameSieve) add(name string) {
-	s.line(name).add(maphash.String(s.seed, name))
-}
-
-// line is the line of a name: of its last two labels.
-func (s *nameSieve) line(name string) *cacheLine {
-	hash := maphash.String(s.seed, lastLabels(name))
-	return &s.lines[hash>>40&uint64(len(s.lines)-1)]
-}
-
-func (s *nameSieve) has(l *cacheLine, name string) bool {
-	return l.has(maphash.String(s.seed, name))
-}
-
-// lastLabels is the end of a name from its last dot but one.
-func lastLabels(name string) string {
-	dot := strings.LastIndexByte(name, '.')
-	if dot < 0 {
-		return name
+	h := nameHash{s: s, hash: s.seed}
+	for i := len(name) - 1; i >= 0; i-- {
+		h.step(name[i])
 	}
-	return name[strings.LastIndexByte(name[:dot], '.')+1:]
+	if h.whole() {
+		h.line.add(h.mixed())
+	}
+}
+
+// sift gives the starts of those names, of a name in lower case and the names
+// above it, that the sieve lets through, the shortest first. It says false where
+// the name is not in lower case.
+func (s *nameSieve) sift(name string, starts []int) ([]int, bool) {
+	h := nameHash{s: s, hash: s.seed}
+	for i := len(name) - 1; i >= 0; i-- {
+		c := name[i]
+		if c-'A' <= 'Z'-'A' || c >= 0x80 {
+			return nil, false
+		}
+		if c == '.' && h.whole() && h.line.has(h.mixed()) {
+			starts = append(starts, i+1)
+		}
+		h.step(c)
+	}
+	if h.whole() && h.line.has(h.mixed()) {
+		starts = append(starts, 0)
+	}
+	return starts, true
+}
+
+// nameHash is the hash of a name from its end (FNV-1a), so that those of all
+// names above it come by the way; what follows the second label is hashed while
+// the line is on its way from memory.
+type nameHash struct {
+	s    *nameSieve
+	hash uint64
+	dots int
+	line *cacheLine
+}
+
+func (h *nameHash) step(c byte) {
+	if c == '.' {
+		h.choose()
+		h.dots++
+	}
+	h.hash = (h.hash ^ uint64(c)) * 0x100000001b3
+}
+
+// whole says, where a label begins, whether what was hashed has two labels or
+// more: a top-level domain is no indicator.
+func (h *nameHash) whole() bool {
+	h.choose()
+	return h.dots > 0
+}
+
+// choose takes the line, where the last two labels are hashed.
+func (h *nameHash) choose() {
+	if h.dots == 1 && h.line == nil {
+		h.line = &h.s.lines[h.mixed()>>40&uint64(len(h.s.lines)-1)]
+	}
+}
+
+// mixed spreads the hash over all bits (the finaliser of MurmurHash3).
+func (h *nameHash) mixed() uint64 {
+	x := h.hash
+	x = (x ^ x>>33) * 0xff51afd7ed558ccd
+	return x ^ x>>33
 }
 
 // Of an IPv4 address the first 18 bits choose the line. One half of it has a bit

@@ -141,6 +141,21 @@ func TestPackDiffAgainstTheHistory(t *testing.T) {
 			t.Errorf("exit %d, lacks %q\n%s%s", code, want, stdout, stderr)
 		}
 	}
+	folder := t.TempDir()
+	rule := "title: Anything to 443\nid: 11111111-5555-4555-8555-555555555555\nlogsource: {category: network_connection, product: linux}\ndetection: {s: {DestinationPort: 443}, condition: s}\n"
+	if err := os.WriteFile(filepath.Join(folder, "d.yml"), []byte(rule), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	third := filepath.Join(dir, "3")
+	if _, stderr, code := command(t, "", "rules", "pack", "build", "-o", third, "--name", "local", "--version", "3", "--detections", folder, entity("5.6.7.8", "5.6.7.9")); code != 0 {
+		t.Fatal(stderr)
+	}
+	stdout, stderr, code = command(t, "", "rules", "pack", "diff", filepath.Join(dir, "2"), third, "--history", cfg.Path)
+	for _, want := range []string{`new detection "Anything to 443"`, "would have found: Anything to 443, ", "against the history: 2 findings about 2 flows"} {
+		if code != 0 || !strings.Contains(stdout, want) {
+			t.Errorf("a new detection: exit %d, lacks %q\n%s%s", code, want, stdout, stderr)
+		}
+	}
 	if stdout, _, code := command(t, "", diff...); code != 0 || strings.Contains(stdout, "history") {
 		t.Errorf("without a history: exit %d\n%s", code, stdout)
 	}
