@@ -85,15 +85,7 @@ func NewKernel(cfg KernelConfig, processes Processes, log hclog.Logger) *Kernel 
 		tunnels: map[endpoint]*followed{}, states: map[string]*sensor.HookState{},
 		counters: sensor.Counters{Lost: map[string]uint64{}, Dropped: map[string]uint64{}, Seen: map[string]uint64{}},
 	}
-	for name, consequence := range map[string]string{
-		hookLinks:      "GRE, IP in IP, VXLAN and other tunnel devices are seen by their packets alone, and nobody is named for them",
-		hookWireGuard:  "WireGuard of the kernel is seen by its handshakes alone, and nobody is named for it (needs CAP_NET_ADMIN)",
-		hookXfrm:       "IPsec is seen by its packets alone, and nobody is named for it (needs CAP_NET_ADMIN)",
-		hookL2TP:       "L2TP of the kernel is seen by its packets alone, and nobody is named for it (needs CAP_NET_ADMIN)",
-		hookNamespaces: "the kernel's tunnels in network namespaces other than the agent's are not seen (needs CAP_SYS_ADMIN)",
-	} {
-		k.states[name] = &sensor.HookState{Name: name, Consequence: consequence, Error: "not read yet"}
-	}
+	k.expect()
 	return k
 }
 
@@ -130,43 +122,6 @@ func (k *Kernel) Run(ctx context.Context, h sensor.Handler, ready func()) error 
 
 func (k *Kernel) wait(cost time.Duration) time.Duration {
 	return max(k.cfg.Every, min(share*cost, slowest))
-}
-
-// changes wakes the sensor when a device of its own namespace comes or goes: a
-// tunnel may not live for a second. Without it the pace is all there is.
-func (k *Kernel) changes(ctx context.Context) <-chan struct{} {
-	changed := make(chan struct{}, 1)
-	updates := make(chan netlink.LinkUpdate, 64)
-	options := netlink.LinkSubscribeOptions{ErrorCallback: func(err error) {
-		if ctx.Err() == nil {
-			k.log.Debug("changes of devices are not told; they are found by looking", "error", err)
-		}
-	}}
-	if err := netlink.LinkSubscribeWithOptions(updates, ctx.Done(), options); err != nil {
-		options.ErrorCallback(err)
-		return changed
-	}
-	go func() {
-		for u := range updates {
-			if u.Header.Type != unix.RTM_NEWLINK && u.Header.Type != unix.RTM_DELLINK {
-				continue
-			}
-			select {
-			case changed <- struct{}{}:
-			default:
-			}
-		}
-	}()
-	return changed
-}
-
-// spent is the processor time of the calling thread.
-func spent() time.Duration {
-	var u unix.Rusage
-	if unix.Getrusage(unix.RUSAGE_THREAD, &u) != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // look reads every namespace and reports what changed; it gives its own cost, in
@@ -353,19 +308,6 @@ func (k *Kernel) end(h sensor.Handler) {
 	}
 }
 
-// state notes how a hook does; saw, with the lock held, that it gave something.
-func (k *Kernel) state(hook string, err error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	s := k.states[hook]
-	s.Attached, s.Error = err == nil, ""
-	if err != nil {
-		s.Error = err.Error()
-	}
-}
-
-func (k *Kernel) saw(hook string) { k.states[hook].Canary = true }
-
 // Of gives what the kernel's tables show of a flow.
 func (k *Kernel) Of(netns uint64, transport uint8, local, remote netip.AddrPort) (Evidence, bool) {
 	k.mu.RLock()
@@ -377,45 +319,4 @@ func (k *Kernel) Of(netns uint64, transport uint8, local, remote netip.AddrPort)
 		}
 	}
 	return Evidence{}, false
-}
-
-// SetPrefixes implements sensor.Sensor: every tunnel is reported anyway.
-func (*Kernel) SetPrefixes([]netip.Prefix) (sensor.PrefixReport, error) {
-	return sensor.PrefixReport{}, nil
-}
-
-// Done implements sensor.Sensor.
-func (*Kernel) Done(sensor.FlowKey) {}
-
-// Hooks implements sensor.Sensor. A part of the kernel that is not loaded has
-// nothing to show, and is no fault.
-func (k *Kernel) Hooks() []sensor.HookState {
-	k.mu.RLock()
-	defer k.mu.RUnlock()
-	hooks := make([]sensor.HookState, 0, len(k.states))
-	for _, s := range k.states {
-		hooks = append(hooks, *s)
-	}
-	return hooks
-}
-
-// Counters implements sensor.Sensor.
-func (k *Kernel) Counters() sensor.Counters {
-	k.mu.RLock()
-	defer k.mu.RUnlock()
-	c := sensor.Counters{Lost: map[string]uint64{}, Dropped: map[string]uint64{}, Seen: map[string]uint64{}}
-	for from, to := range map[*map[string]uint64]map[string]uint64{&k.counters.Dropped: c.Dropped, &k.counters.Seen: c.Seen} {
-		for reason, n := range *from {
-			to[reason] = n
-		}
-	}
-	return c
-}
-
-// Process implements sensor.Sensor: this one knows no processes.
-func (*Kernel) Process(sensor.ProcessRef) (sensor.Process, bool) { return sensor.Process{}, false }
-
-// Tunnel implements sensor.Sensor.
-func (*Kernel) Tunnel(sensor.ProcessRef) (sensor.TunnelFacts, bool) {
-	return sensor.TunnelFacts{}, false
 }
