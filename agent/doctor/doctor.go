@@ -53,7 +53,7 @@ const proofTime = 2 * time.Second
 
 // System looks at everything that needs no running agent.
 func System(stateDir string) []Check {
-	return []Check{kernel(), typeFormat(), lockdown(), capabilities(), state(stateDir), resolver()}
+	return []Check{kernel(), typeFormat(), lockdown(), capabilities(), processes(), state(stateDir), resolver()}
 }
 
 func kernel() Check {
