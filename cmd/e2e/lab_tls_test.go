@@ -98,11 +98,12 @@ func labSSTPSoftEther(l *lab) expectation {
 	return expectation{protocol: "tls", client: "sstpc", server: "vpnserver", port: 443, transport: rules.TCP}
 }
 
-// labGateway: FreeRDP asks a gateway of the test's own for a host behind it.
-func labGateway(l *lab) expectation {
+// labGateway: FreeRDP asks a gateway of the test's own for a host behind it, over
+// HTTP or over RPC over HTTP.
+func labGateway(l *lab, transport string) expectation {
 	l.serveFake(behindTLS, fakeRDGateway)
 	l.terminated(443, behindTLS)
 	l.start(l.client, []string{l.display(l.client)}, testenv.Tool(l.t, "xfreerdp"), "/v:10.0.0.5", "/u:lab", "/p:not-a-secret",
-		"/g:"+addr(l.remote, 443), "/gu:lab", "/gp:not-a-secret", "/gt:http", "/cert:ignore", "/size:640x480", "/timeout:60000")
+		"/g:"+addr(l.remote, 443), "/gu:lab", "/gp:not-a-secret", "/gt:"+transport, "/cert:ignore", "/size:640x480", "/timeout:60000")
 	return expectation{protocol: "rdp", client: "xfreerdp", server: "stunnel4", port: 443, transport: rules.TCP, source: "host", state: "suspected"}
 }
