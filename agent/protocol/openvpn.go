@@ -86,6 +86,9 @@ func readOpenVPN(s *Side, tcp bool, w openvpnWrap) (o openvpnSide, ok bool) {
 			continue
 		}
 		m, fits := w.read(b, length)
+		if !fits && len(b) < length {
+			continue // cut by the capture: its fields cannot be told
+		}
 		if !fits {
 			return o, false
 		}

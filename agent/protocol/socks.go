@@ -84,7 +84,7 @@ func lookSOCKS4(f *Flow, client, reply []byte) Result {
 		return Result{State: NotThis}
 	}
 	if len(reply) < 8 {
-		if !request.alone { // a client that goes on before the reply proves little
+		if !socksGoesOn(request.rest) { // a client that goes on before the reply proves little
 			if f.Closed {
 				return Result{State: NotThis}
 			}
@@ -175,6 +175,12 @@ func socks5Request(f *Flow, rest []byte, method byte) Result {
 		}
 	}
 	return r
+}
+
+// socksGoesOn says whether what a client has sent behind its request, of which no
+// reply was captured, is nothing or begins as a relayed protocol does.
+func socksGoesOn(rest []byte) bool {
+	return len(rest) == 0 || starts(rest, "\x16\x03") || starts(rest, "SSH-") || httpStarts(rest)
 }
 
 // socksReply says whether the server's bytes behind its choice, as many as have

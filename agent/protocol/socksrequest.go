@@ -13,7 +13,7 @@ type socksRequest struct {
 	address []byte // 4 or 16 bytes
 	host    []byte // or a name
 	port    uint16
-	alone   bool // SOCKS 4: nothing has come behind it
+	rest    []byte // SOCKS 4: what has come behind it
 }
 
 // name puts the target into the facts. A UDP association names the client's own
@@ -57,7 +57,7 @@ func readSOCKS4(b []byte) (r socksRequest, state State) {
 			return r, state
 		}
 	}
-	r.alone = len(rest) == 0
+	r.rest = rest
 	return r, Suspected
 }
 

@@ -41,6 +41,8 @@ func variantCases() []remoteCase {
 		{name: "SSH 3", client: one("SSH-3.0-x\r\n"), server: one("SSH-3.0-y\r\n")},
 
 		// RFC 1928, RFC 1929
+		{name: "SOCKS 4, the client's side alone", client: []string{"\x04\x01\x01\xbb\xc6\x12\x00\x05me\x00", "\x16\x03\x01\x00\x05"}, label: "socks", state: Suspected},
+		{name: "SOCKS 4, then something else", client: []string{"\x04\x01\x01\xbb\xc6\x12\x00\x05me\x00", "\x01\x02\x03"}},
 		{name: "SOCKS 5 BIND", client: []string{"\x05\x02\x00\x02", "\x05\x02\x00\x01\xc6\x12\x00\x05\x00\x16"}, server: one("\x05\x00" + unhex("05 00 00 01 c6 12 00 02 04 00")), label: "socks", state: Confirmed, hidden: Hidden{Host: "198.18.0.5", Port: 22, By: "socks5"}},
 		{name: "SOCKS 5 UDP ASSOCIATE", client: []string{"\x05\x01\x00", unhex("05 03 00 01 00 00 00 00 00 00")}, server: one("\x05\x00" + unhex("05 00 00 01 c6 12 00 02 04 00")), label: "socks", state: Confirmed},
 		{name: "SOCKS 5, Tor's RESOLVE", client: []string{"\x05\x01\x00", "\x05\xf0\x00\x03\x09a.example\x00\x00"}, server: one("\x05\x00" + unhex("05 f1 00 01 00 00 00 00 00 00")), label: "socks", state: Confirmed},
@@ -131,5 +133,21 @@ func TestCutInitiation(t *testing.T) {
 	f.Client.Lengths[0] = 150
 	if r := lookWireguard(&f); r.State == Suspected {
 		t.Errorf("of a datagram of 150 bytes: %+v", r)
+	}
+}
+
+// TestCutControl: of OpenVPN's control packets a capture may hold the start only;
+// the reset that it holds whole still tells.
+func TestCutControl(t *testing.T) {
+	session := noise(1, 8)
+	reset, control := ovpn(7, session, 32, nil, 0, nil), ovpn(4, session, 32, noise(2, 8), 1, noise(3, 90))
+	f := Flow{Proto: 17, Facts: &Facts{}}
+	f.Client.Datagrams, f.Client.Lengths = [][]byte{reset, control[:54]}, []int{len(reset), len(control)}
+	if r := lookOpenVPN(&f); r.State != Suspected {
+		t.Errorf("a reset and a cut packet: %+v", r)
+	}
+	f.Client.Lengths[1] = 54
+	if r := lookOpenVPN(&f); r.State == Suspected {
+		t.Errorf("a reset and a packet that does not fit: %+v", r)
 	}
 }
