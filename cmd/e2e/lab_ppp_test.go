@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 
@@ -12,7 +13,16 @@ import (
 // 5.1) in asynchronous framing (RFC 1662 section 4): the kernel here has no PPP,
 // and both ends take frames made by hand.
 func lcpFrame(id byte) []byte {
-	body := []byte{0xff, 0x03, 0xc0, 0x21, 1, id, 0, 10, 5, 6, 0x11, 0x22, 0x33, 0x40 + id}
+	return framed([]byte{0xff, 0x03, 0xc0, 0x21, 1, id, 0, 10, 5, 6, 0x11, 0x22, 0x33, 0x40 + id})
+}
+
+// lcpEcho is an Echo-Request with n bytes of data (RFC 1661 section 5.8), the size
+// of what goes through a tunnel.
+func lcpEcho(n int) []byte {
+	return framed(append([]byte{0xff, 0x03, 0xc0, 0x21, 9, 1, byte((n + 8) >> 8), byte(n + 8), 0x11, 0x22, 0x33, 0x44}, bytes.Repeat([]byte("x"), n)...))
+}
+
+func framed(body []byte) []byte {
 	check := uint16(0xffff) // the frame check sequence of RFC 1662 appendix C
 	for _, b := range body {
 		check ^= uint16(b)

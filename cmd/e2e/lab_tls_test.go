@@ -55,10 +55,10 @@ func labFortinet(l *lab) expectation {
 }
 
 // pppd stands in for the real one, whose kernel part this host may lack: it
-// sends LCP frames until it is stopped.
+// sends LCP frames until it is stopped, most of them of a packet's size.
 func (l *lab) pppd() string {
 	l.t.Helper()
-	frames := l.write("lcp", strings.Repeat(string(lcpFrame(1))+string(lcpFrame(2)), 8))
+	frames := l.write("lcp", string(lcpFrame(1))+strings.Repeat(string(lcpEcho(600)), 3))
 	return l.executable("pppd", fmt.Sprintf("#!/bin/sh\nstty raw -echo 2>/dev/null\ncat >/dev/null <&0 &\nwhile cat %s; do sleep 0.2; done\n", frames))
 }
 
