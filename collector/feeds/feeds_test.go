@@ -182,6 +182,9 @@ func TestFetch(t *testing.T) {
 	if o, err := s.Fetch(t.Context(), "one", true); err != nil || o.Indicators != 1 {
 		t.Errorf("forced: %+v, %v", o, err)
 	}
+	if p, err := pack.OpenUnverified(filepath.Join(s.dir, "packs", packs.All, o.Pack+".pack")); err != nil || !p.Manifest.Shrinks || !strings.Contains(p.Manifest.Note, "forced") {
+		t.Errorf("the forced pack does not say so to its agents: %+v, %v", p, err)
+	}
 	if _, err := s.Fetch(t.Context(), "two", false); !errors.Is(err, ErrNoSource) {
 		t.Errorf("unknown: %v", err)
 	}

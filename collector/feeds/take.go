@@ -139,6 +139,10 @@ func (r *Runner) enforce(s Source, o *Outcome, set []rules.Entity, shrunk bool) 
 		Name: s.Pack, Version: version, Created: now, Expires: now.Add(r.cfg.Life), Entities: joined(all), Shrinks: shrunk,
 		Note: "built of feeds; the newest is " + s.Name,
 	}
+	if shrunk {
+		c.Note += "; an operator of the collector forced it, though it holds much less than before"
+		r.logger.Warn("a much smaller set was forced on a feed's pack", "feed", s.Name, "pack", s.Pack, "version", version)
+	}
 	var held packs.Held
 	if held, err = r.offer.Add(s.Group, func(w io.Writer) error { return pack.Build(w, c, signer) }); err != nil {
 		return err
