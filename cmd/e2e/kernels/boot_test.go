@@ -75,7 +75,7 @@ func (g *guest) boot(ctx context.Context) (string, error) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "2048", "-smp", "2",
 		"-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio", "-nic", "none",
-		"-kernel", g.kernel.image, "-initrd", initrd, "-append", "console=ttyS0 quiet panic=-1",
+		"-kernel", g.kernel.image, "-initrd", initrd, "-append", "console=ttyS0 quiet panic=-1 no_timer_check nowatchdog",
 		"-fsdev", "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap", "-device", "virtio-9p-pci,fsdev=host,mount_tag=host",
 		"-fsdev", "local,id=guest,path="+g.dir+",security_model=none", "-device", "virtio-9p-pci,fsdev=guest,mount_tag=guest",
 		"-device", "virtio-rng-pci")
