@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -79,6 +80,8 @@ func (g *guest) boot(ctx context.Context) (string, error) {
 		"-fsdev", "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap", "-device", "virtio-9p-pci,fsdev=host,mount_tag=host",
 		"-fsdev", "local,id=guest,path="+g.dir+",security_model=none", "-device", "virtio-9p-pci,fsdev=guest,mount_tag=guest",
 		"-device", "virtio-rng-pci")
+	// A session of its own gives each guest a share of the processors of its own.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	var console bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &console, &console
 	err := cmd.Run()
