@@ -224,6 +224,17 @@ func (k *Kernel) resolve(h *netlink.Handle, t *KernelTunnel) {
 func (k *Kernel) follow(t *KernelTunnel, n namespace, h sensor.Handler, now time.Time, first bool) {
 	k.mu.Lock()
 	f := k.tunnels[t.endpoint()]
+	if f != nil && (f.Kind != t.Kind || f.Device != t.Device) {
+		if !f.gone { // two to one remote, told apart by a key: on the wire they are one flow
+			k.mu.Unlock()
+			return
+		}
+		delete(k.tunnels, t.endpoint()) // another in its place
+		k.mu.Unlock()
+		f.close(h, now)
+		k.mu.Lock()
+		f = nil
+	}
 	if f == nil {
 		if len(k.tunnels) >= maxKernelTunnels {
 			k.counters.Dropped[dropTunnels]++
@@ -301,10 +312,7 @@ func (k *Kernel) end(h sensor.Handler) {
 	}
 	k.mu.Unlock()
 	for _, f := range ended {
-		if !f.told.IsZero() {
-			r := f.record(sensor.RecordClose, time.Now())
-			h.Record(&r)
-		}
+		f.close(h, time.Now())
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/hashicorp/go-hclog"
 	"github.com/vishvananda/netlink"
 
 	"sallyport/agent/sensor"
@@ -220,4 +221,43 @@ func FuzzKernelAttributes(f *testing.F) {
 			t.Errorf("a tunnel to nowhere: %+v", tunnel)
 		}
 	})
+}
+
+// counter counts records by kind.
+type counter map[sensor.RecordKind]int
+
+func (counter) Packet(*sensor.Packet)         {}
+func (counter) Process(*sensor.ProcessEvent)  {}
+func (c counter) Record(r *sensor.FlowRecord) { c[r.Kind]++ }
+
+// A tunnel in another's place is a flow of its own; two to one remote are one.
+func TestFollowReplaced(t *testing.T) {
+	k := NewKernel(DefaultKernelConfig(), nil, hclog.NewNullLogger())
+	h := counter{}
+	look := func(devices ...string) {
+		for _, f := range k.tunnels {
+			f.gone = true
+		}
+		for _, device := range devices {
+			k.follow(&KernelTunnel{
+				Kind: "gre", Device: device, Netns: 1, Transport: 47, Local: netip.MustParseAddrPort("198.18.0.1:0"),
+				Remote: netip.MustParseAddrPort("198.18.0.2:0"), Bytes: sensor.Bytes{Out: 100, In: 100}, Answered: true,
+			}, namespace{inode: 1}, h, begin, false)
+		}
+		k.end(h)
+	}
+	for range 5 {
+		look("gre1", "gre2")
+	}
+	if want := (counter{sensor.RecordOpen: 1, sensor.RecordUpdate: 1}); !cmp.Equal(h, want) {
+		t.Errorf("two to one remote: %v, want %v", h, want)
+	}
+	look("gre2")
+	look()
+	if want := (counter{sensor.RecordOpen: 2, sensor.RecordUpdate: 2, sensor.RecordClose: 2}); !cmp.Equal(h, want) {
+		t.Errorf("one in the other's place: %v, want %v", h, want)
+	}
+	if _, found := k.Of(1, 47, netip.AddrPort{}, netip.MustParseAddrPort("198.18.0.2:0")); found {
+		t.Error("it is still there")
+	}
 }

@@ -211,7 +211,8 @@ func expect(t *testing.T, socket *sensor.Socket, seen *recorded, test *kernelCas
 		}
 		e, found := seen.kernel.Of(inode, test.transport, r.Local, remote)
 		id = e.Identification(rules.Identification{Protocol: "none"}, false)
-		return found && id.State == confirmed && r.Owner.Process.PID != 0
+		// A namespace before this one may have had its number, and the same remote.
+		return found && id.State == confirmed && r.Owner.Process.PID != 0 && strings.Contains(id.Evidence, test.evidence)
 	}
 	for deadline := time.Now().Add(waitLimit); !complete(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {

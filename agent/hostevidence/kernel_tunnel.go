@@ -161,3 +161,11 @@ func (f *followed) record(kind sensor.RecordKind, now time.Time) sensor.FlowReco
 	}
 	return r
 }
+
+// close reports the end of a tunnel that was told of.
+func (f *followed) close(h sensor.Handler, now time.Time) {
+	if !f.told.IsZero() {
+		r := f.record(sensor.RecordClose, now)
+		h.Record(&r)
+	}
+}
