@@ -28,13 +28,17 @@ func labTailscale(l *lab, relayed bool) expectation {
 	// The nodes must meet under the addresses of the test entity, or not at all.
 	testenv.Tool(l.t, "nft")
 	for _, n := range []testenv.Netns{l.client, l.server} {
-		closed := "ip daddr 198.18.0.0/15 drop; add rule inet lab out meta nfproto ipv6 drop"
+		closed := "ip daddr 198.18.0.0/15 meta l4proto udp drop; add rule inet lab out meta nfproto ipv6 drop"
 		if relayed && n == l.client {
 			closed = "udp dport != { 53, 3478 } drop"
 		}
 		n.Run(l.t, "nft", "add table inet lab; add chain inet lab out { type filter hook output priority 0; }; add rule inet lab out "+closed)
 	}
-	l.start(l.server, nil, program("tailscale-control"), "-address", ip+":8080", "-relay", ip).listens(l.server, "t", 8080)
+	// Of a control server without TLS whose address is not private a node asks for
+	// TLS on port 443 whenever it has to dial again.
+	const control = "10.99.0.1"
+	l.server.Run(l.t, "ip", "addr", "add", control+"/32", "dev", "lo")
+	l.start(l.server, nil, program("tailscale-control"), "-address", control+":8080", "-relay", ip).listens(l.server, "t", 8080)
 	l.start(l.server, nil, program("derper"), "-c", l.path("derper.json"), "-a", ip+":443", "-hostname", ip,
 		"-certmode", "manual", "-certdir", l.path("certs"), "-http-port", "-1", "-stun").listens(l.server, "t", 443)
 	for _, end := range []struct {
@@ -45,7 +49,7 @@ func labTailscale(l *lab, relayed bool) expectation {
 		node := l.start(end.netns, []string{"TS_DEBUG_FIREWALL_MODE=off", "TS_NO_LOGS_NO_SUPPORT=true"}, program("tailscaled"), "--tun=userspace-networking",
 			"--statedir="+l.path(end.name), "--socket="+socket, "--port="+end.port, "--no-logs-no-support")
 		node.until("takes commands", func() bool { _, err := os.Stat(socket); return err == nil })
-		end.netns.Run(l.t, "timeout", "60", program("tailscale"), "--socket="+socket, "up", "--login-server=http://"+ip+":8080", "--hostname="+end.name, "--accept-dns=false")
+		end.netns.Run(l.t, "timeout", "60", program("tailscale"), "--socket="+socket, "up", "--login-server=http://"+control+":8080", "--hostname="+end.name, "--accept-dns=false")
 	}
 	inside := strings.Fields(l.server.Run(l.t, program("tailscale"), "--socket="+l.path("server.sock"), "ip", "-4"))[0]
 	l.start(l.client, nil, program("tailscale"), "--socket="+l.path("client.sock"), "ping", "-c", "60", "--until-direct=false", inside).says("pong from")
