@@ -139,15 +139,15 @@ func report(t *testing.T, name, dir string) {
 
 // failures leaves out the tests that passed.
 func failures(out string) string {
-	var kept []string
-	for _, block := range strings.Split(out, "=== RUN   ") {
-		if !strings.Contains(block, "--- PASS") && !strings.Contains(block, "--- SKIP") {
-			kept = append(kept, block)
-		}
-	}
 	const most = 20_000
-	all := strings.Join(kept, "=== RUN   ")
-	return all[:min(len(all), most)]
+	var kept strings.Builder
+	for line := range strings.Lines(out) {
+		if start := strings.TrimSpace(line); strings.HasPrefix(start, "=== ") || strings.HasPrefix(start, "--- PASS") || strings.HasPrefix(start, "--- SKIP") {
+			continue
+		}
+		kept.WriteString(line)
+	}
+	return kept.String()[:min(kept.Len(), most)]
 }
 
 // degraded says what the doctor found on that kernel. It must have come to an
