@@ -57,9 +57,12 @@ func (g *guest) takes(built string) error {
 
 // runs has the guest run a test binary of dir/name in the folder that go test
 // would run it in.
-func (g *guest) runs(name, folder, skip string) {
-	fmt.Fprintf(&g.script, "echo \"running %[1]s\"; (cd %[2]s && /guest/%[1]s.test -test.v -test.timeout 60m -test.skip '%[3]s') > /guest/%[1]s.out 2>&1; echo $? > /guest/%[1]s.rc\n",
-		name, folder, skip)
+func (g *guest) runs(name, folder, pattern, skip string) {
+	if pattern == "" {
+		pattern = "."
+	}
+	fmt.Fprintf(&g.script, "echo \"running %[1]s\"; (cd %[2]s && /guest/%[1]s.test -test.v -test.timeout 60m -test.run '%[4]s' -test.skip '%[3]s') > /guest/%[1]s.out 2>&1; echo $? > /guest/%[1]s.rc\n",
+		name, folder, skip, pattern)
 }
 
 // boot runs the guest until it powers off, and gives its console.

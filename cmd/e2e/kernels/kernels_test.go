@@ -16,11 +16,12 @@ import (
 )
 
 // Environment: kernelsEnv asks for this, which takes long; onlyEnv chooses series
-// ("5.10,7") and piecesEnv test binaries ("bpf,sensor").
+// ("5.10,7"), piecesEnv test binaries ("bpf,sensor"), runEnv tests in them.
 const (
 	kernelsEnv = "SALLYPORT_TEST_KERNELS"
 	onlyEnv    = "SALLYPORT_TEST_SERIES"
 	piecesEnv  = "SALLYPORT_TEST_PIECES"
+	runEnv     = "SALLYPORT_TEST_RUN"
 )
 
 // chosen says whether a list in the environment names something, or is empty.
@@ -94,7 +95,7 @@ func try(t *testing.T, s suite, shared string) {
 	fmt.Fprintf(&g.script, "/guest/sallyport doctor --output json > /guest/doctor.json 2> /guest/doctor.err\n")
 	pieces := chosenPieces()
 	for _, p := range pieces {
-		g.runs(p.name, filepath.Join(root(t), p.dir), p.skip)
+		g.runs(p.name, filepath.Join(root(t), p.dir), os.Getenv(runEnv), p.skip)
 	}
 	begin := time.Now()
 	console, err := g.boot(t.Context())
