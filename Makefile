@@ -11,7 +11,7 @@ BENCHES := bench-size bench-kernel bench-agent bench-bulk bench-replay bench-rul
 ONCE    := -run '^$$' -benchtime 1x -timeout 15m
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-lab build install uninstall package image generate check fmt vet lint drift test test-unit test-e2e test-kubernetes test-lab test-kernels test-systemd test-long fuzz $(BENCHES) bench score run stop clean
+.PHONY: bench-search test-peers help deps deps-test deps-lab build install uninstall package image generate check fmt vet lint drift test test-unit test-e2e test-kubernetes test-lab test-kernels test-systemd test-long fuzz $(BENCHES) bench score run stop clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,10 @@ test-kubernetes: ## Enrolment against a real API server and etcd, which are buil
 	collector/identity/testdata/peers/build.sh
 	$(GO) test -count=1 -timeout 30m -v ./cmd/e2e -run Kubernetes
 
+test-peers: ## Exporters against real receivers that are built first (some minutes)
+	collector/export/testdata/peers/build.sh
+	SALLYPORT_TEST_REQUIRE=receivers $(GO) test -count=1 -timeout 15m ./collector/export -run 'OpenTelemetry|RealS3|Victoria' -v
+
 test-lab: deps-lab ## The long list of real peers, one by one (root)
 	SALLYPORT_TEST_LAB=1 SALLYPORT_TEST_TAILSCALE=$(CURDIR)/$(BUILD)/lab SALLYPORT_TEST_REQUIRE=$${SALLYPORT_TEST_REQUIRE-kernel,peers} \
 		$(GO) test -count=1 -timeout 60m ./cmd/e2e -run '^TestLab(Link)?$$' -v
@@ -116,6 +120,9 @@ bench-history:
 
 bench-parts:
 	$(GO) test -run '^$$' -bench . ./agent/protocol ./agent/deliver
+
+bench-search: ## Search among SALLYPORT_BENCH_FINDINGS findings (default 1000000) in both stores
+	SALLYPORT_BENCH_FINDINGS=$${SALLYPORT_BENCH_FINDINGS-1000000} $(GO) test -run '^$$' -benchtime 1x -timeout 12h -bench Search -v ./collector/store
 
 bench-collector:
 	SALLYPORT_BENCH_FINDINGS=$${SALLYPORT_BENCH_FINDINGS-3200} $(GO) test $(ONCE) -bench Ingest ./collector

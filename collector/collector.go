@@ -130,6 +130,9 @@ func (c *Collector) open(ctx context.Context) error {
 	c.packs = packs.New(c.cfg.Packs, c.cfg.State, c.logger)
 	c.packs.Directory = c.fleet.Directory
 	c.feeds = feeds.New(c.cfg.Feeds, c.cfg.State, c.packs, c.logger)
+	if c.cfg.Store.Postgres != "" {
+		c.feeds.Shared = shared{c.store}
+	}
 	c.reports = reports.New(c.cfg.Reports, c.store, c.cfg.State, c.version, c.logger)
 	c.triage = triage.New(c.store)
 	c.accounts = account.New(c.cfg.Account, c.store)

@@ -32,6 +32,10 @@ type Offerer interface {
 
 // Runner fetches every source at its interval.
 type Runner struct {
+	// Shared, where it is set, is what this collector has in common with others. Set
+	// it before Run.
+	Shared Shared
+
 	cfg     Config
 	dir     folder
 	offer   Offerer
@@ -39,6 +43,9 @@ type Runner struct {
 	sources []*scheduled
 
 	building sync.Mutex // of packs, which hold several sources
+
+	sharing sync.Mutex
+	pulled  map[string]uint64 // versions of shared files that are here
 }
 
 // scheduled is a source and what keeps two fetches of it apart.
@@ -49,7 +56,7 @@ type scheduled struct {
 
 // New makes a Runner; nothing is fetched yet.
 func New(cfg Config, state string, offer Offerer, logger hclog.Logger) *Runner {
-	r := &Runner{cfg: cfg, dir: folder(filepath.Join(state, "feeds")), offer: offer, logger: logger.Named("feeds")}
+	r := &Runner{cfg: cfg, dir: folder(filepath.Join(state, "feeds")), offer: offer, logger: logger.Named("feeds"), pulled: map[string]uint64{}}
 	for _, s := range cfg.Sources {
 		r.sources = append(r.sources, &scheduled{Source: s.complete()})
 	}
@@ -59,6 +66,9 @@ func New(cfg Config, state string, offer Offerer, logger hclog.Logger) *Runner {
 // Run fetches until ctx ends. No failure of a source ends it or delays another.
 func (r *Runner) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
+	if r.Shared != nil && len(r.sources) > 0 {
+		g.Go(func() error { r.follow(ctx); return nil })
+	}
 	for _, s := range r.sources {
 		g.Go(func() error { r.schedule(ctx, s); return nil })
 	}
@@ -85,7 +95,7 @@ func (r *Runner) schedule(ctx context.Context, s *scheduled) {
 			wait = time.Until(due(o, s.Every))
 			continue
 		}
-		o, err := r.fetch(ctx, s, false)
+		o, err := r.fetch(ctx, s, false, false)
 		if ctx.Err() != nil {
 			return
 		}
@@ -116,7 +126,7 @@ func (r *Runner) Fetch(ctx context.Context, name string, force bool) (Outcome, e
 	if i < 0 {
 		return Outcome{}, fmt.Errorf("fetch %q: %w", name, ErrNoSource)
 	}
-	return r.fetch(ctx, r.sources[i], force)
+	return r.fetch(ctx, r.sources[i], force, true)
 }
 
 // Outcomes lists what came of each source, in the order of the configuration.
@@ -133,9 +143,17 @@ func (r *Runner) Outcomes() ([]Outcome, error) {
 }
 
 // fetch tries once and keeps what came of it. The outcome says so in any case.
-func (r *Runner) fetch(ctx context.Context, s *scheduled, force bool) (Outcome, error) {
+// asked says that a person did.
+func (r *Runner) fetch(ctx context.Context, s *scheduled, force, asked bool) (Outcome, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if r.Shared != nil {
+		return r.fetchAlone(ctx, s, force, asked)
+	}
+	return r.fetchHere(ctx, s, force)
+}
+
+func (r *Runner) fetchHere(ctx context.Context, s *scheduled, force bool) (Outcome, error) {
 	o, err := r.dir.outcome(s.Source)
 	if err != nil {
 		o = Outcome{Name: s.Name, Kind: s.Kind}

@@ -35,7 +35,7 @@ func (r *Runner) try(ctx context.Context, s Source, o *Outcome, force bool) erro
 		if time.Since(o.Built) < r.cfg.Life/2 {
 			return nil
 		}
-		return r.enforce(s, o, before, o.Shrunk)
+		return r.enforce(ctx, s, o, before, o.Shrunk)
 	}
 	o.Report = result.Report
 	size := feed.Count(result.Entities)
@@ -46,7 +46,7 @@ func (r *Runner) try(ctx context.Context, s Source, o *Outcome, force bool) erro
 	if s.Kind == "ofac" {
 		after = append(after, feed.Lifted(before, after, rules.Date(o.Tried.Format(time.DateOnly)))...)
 	}
-	if err := r.enforce(s, o, after, force); err != nil {
+	if err := r.enforce(ctx, s, o, after, force); err != nil {
 		return err
 	}
 	if err := r.dir.keepSet(s.Name, after, o.Tried); err != nil {
@@ -112,7 +112,7 @@ func withdraw(entities []rules.Entity, gone []feed.Withdrawal) []rules.Entity {
 // enforce builds the source's pack with the set given and those of the sources
 // that share it, and offers it. shrunk says for its agents that an operator took
 // a much smaller set.
-func (r *Runner) enforce(s Source, o *Outcome, set []rules.Entity, shrunk bool) error {
+func (r *Runner) enforce(ctx context.Context, s Source, o *Outcome, set []rules.Entity, shrunk bool) error {
 	r.building.Lock()
 	defer r.building.Unlock()
 	all := set
@@ -144,7 +144,7 @@ func (r *Runner) enforce(s Source, o *Outcome, set []rules.Entity, shrunk bool) 
 		r.logger.Warn("a much smaller set was forced on a feed's pack", "feed", s.Name, "pack", s.Pack, "version", version)
 	}
 	var held packs.Held
-	if held, err = r.offer.Add(s.Group, func(w io.Writer) error { return pack.Build(w, c, signer) }); err != nil {
+	if held, err = r.offerPack(ctx, s.Group, func(w io.Writer) error { return pack.Build(w, c, signer) }); err != nil {
 		return err
 	}
 	o.Pack, o.Group, o.Version, o.Built, o.Shrunk = held.Name, held.Group, held.Version, now, shrunk
