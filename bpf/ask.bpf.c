@@ -36,9 +36,10 @@ static __always_inline void asked6(struct bpf_sock_addr *ctx, struct endpoint *e
 /* want_again: a socket used again has a new flow. */
 static __always_inline void want_again(__u64 cookie)
 {
-	__u64 mark = mark_of(cookie, 0), *slot = done_slot(mark);
+	__u64 mark = mark_of(cookie, 0);
+	__u32 *slot = done_slot(mark);
 
-	if (slot && *slot == mark)
+	if (slot && *slot == (__u32)mark)
 		*slot = 0;
 }
 

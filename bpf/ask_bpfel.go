@@ -25,15 +25,16 @@ const (
 	askMapRecords    = "records"
 	askMapSockets    = "sockets"
 	askMapUdpFlows   = "udp_flows"
+	askMapUdpIndex   = "udp_index"
 	askProgConnect4  = "connect4"
 	askProgConnect6  = "connect6"
 	askProgRelease   = "release"
 	askProgSendmsg4  = "sendmsg4"
 	askProgSendmsg6  = "sendmsg6"
-	askVarFlowSlots  = "flow_slots"
 	askVarHalfRing   = "half_ring"
 	askVarReleaseTcp = "release_tcp"
 	askVarTyped      = "typed"
+	askVarUdpSets    = "udp_sets"
 )
 
 // loadAsk returns the embedded CollectionSpec for ask.
@@ -98,16 +99,17 @@ type askMapSpecs struct {
 	Records   *ebpf.MapSpec `ebpf:"records"`
 	Sockets   *ebpf.MapSpec `ebpf:"sockets"`
 	UdpFlows  *ebpf.MapSpec `ebpf:"udp_flows"`
+	UdpIndex  *ebpf.MapSpec `ebpf:"udp_index"`
 }
 
 // askVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type askVariableSpecs struct {
-	FlowSlots  *ebpf.VariableSpec `ebpf:"flow_slots"`
 	HalfRing   *ebpf.VariableSpec `ebpf:"half_ring"`
 	ReleaseTcp *ebpf.VariableSpec `ebpf:"release_tcp"`
 	Typed      *ebpf.VariableSpec `ebpf:"typed"`
+	UdpSets    *ebpf.VariableSpec `ebpf:"udp_sets"`
 }
 
 // askObjects contains all objects after they have been loaded into the kernel.
@@ -139,6 +141,7 @@ type askMaps struct {
 	Records   *ebpf.Map `ebpf:"records"`
 	Sockets   *ebpf.Map `ebpf:"sockets"`
 	UdpFlows  *ebpf.Map `ebpf:"udp_flows"`
+	UdpIndex  *ebpf.Map `ebpf:"udp_index"`
 }
 
 func (m *askMaps) Close() error {
@@ -152,6 +155,7 @@ func (m *askMaps) Close() error {
 		m.Records,
 		m.Sockets,
 		m.UdpFlows,
+		m.UdpIndex,
 	)
 }
 
@@ -159,10 +163,10 @@ func (m *askMaps) Close() error {
 //
 // It can be passed to loadAskObjects or ebpf.CollectionSpec.LoadAndAssign.
 type askVariables struct {
-	FlowSlots  *ebpf.Variable `ebpf:"flow_slots"`
 	HalfRing   *ebpf.Variable `ebpf:"half_ring"`
 	ReleaseTcp *ebpf.Variable `ebpf:"release_tcp"`
 	Typed      *ebpf.Variable `ebpf:"typed"`
+	UdpSets    *ebpf.Variable `ebpf:"udp_sets"`
 }
 
 // askPrograms contains all programs after they have been loaded into the kernel.

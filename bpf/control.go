@@ -44,7 +44,8 @@ func (k *Kernel) writeControl() error {
 // unconnected socket, else invalid.
 func (k *Kernel) Done(cookie uint64, remote netip.AddrPort) error {
 	mark := markOf(cookie, remote)
-	if err := k.maps[packetMapDoneFlows].Update(k.slot(mark), mark, ebpf.UpdateAny); err != nil {
+	done := k.maps[packetMapDoneFlows]
+	if err := done.Update(slotOf(mark, done.MaxEntries()), uint32(mark), ebpf.UpdateAny); err != nil {
 		return fmt.Errorf("mark flow done: %w", err)
 	}
 	return nil

@@ -25,10 +25,11 @@ const (
 	deviceMapRecords   = "records"
 	deviceMapSockets   = "sockets"
 	deviceMapUdpFlows  = "udp_flows"
+	deviceMapUdpIndex  = "udp_index"
 	deviceProgDevice   = "device"
-	deviceVarFlowSlots = "flow_slots"
 	deviceVarHalfRing  = "half_ring"
 	deviceVarTyped     = "typed"
+	deviceVarUdpSets   = "udp_sets"
 )
 
 // loadDevice returns the embedded CollectionSpec for device.
@@ -89,15 +90,16 @@ type deviceMapSpecs struct {
 	Records   *ebpf.MapSpec `ebpf:"records"`
 	Sockets   *ebpf.MapSpec `ebpf:"sockets"`
 	UdpFlows  *ebpf.MapSpec `ebpf:"udp_flows"`
+	UdpIndex  *ebpf.MapSpec `ebpf:"udp_index"`
 }
 
 // deviceVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type deviceVariableSpecs struct {
-	FlowSlots *ebpf.VariableSpec `ebpf:"flow_slots"`
-	HalfRing  *ebpf.VariableSpec `ebpf:"half_ring"`
-	Typed     *ebpf.VariableSpec `ebpf:"typed"`
+	HalfRing *ebpf.VariableSpec `ebpf:"half_ring"`
+	Typed    *ebpf.VariableSpec `ebpf:"typed"`
+	UdpSets  *ebpf.VariableSpec `ebpf:"udp_sets"`
 }
 
 // deviceObjects contains all objects after they have been loaded into the kernel.
@@ -129,6 +131,7 @@ type deviceMaps struct {
 	Records   *ebpf.Map `ebpf:"records"`
 	Sockets   *ebpf.Map `ebpf:"sockets"`
 	UdpFlows  *ebpf.Map `ebpf:"udp_flows"`
+	UdpIndex  *ebpf.Map `ebpf:"udp_index"`
 }
 
 func (m *deviceMaps) Close() error {
@@ -142,6 +145,7 @@ func (m *deviceMaps) Close() error {
 		m.Records,
 		m.Sockets,
 		m.UdpFlows,
+		m.UdpIndex,
 	)
 }
 
@@ -149,9 +153,9 @@ func (m *deviceMaps) Close() error {
 //
 // It can be passed to loadDeviceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type deviceVariables struct {
-	FlowSlots *ebpf.Variable `ebpf:"flow_slots"`
-	HalfRing  *ebpf.Variable `ebpf:"half_ring"`
-	Typed     *ebpf.Variable `ebpf:"typed"`
+	HalfRing *ebpf.Variable `ebpf:"half_ring"`
+	Typed    *ebpf.Variable `ebpf:"typed"`
+	UdpSets  *ebpf.Variable `ebpf:"udp_sets"`
 }
 
 // devicePrograms contains all programs after they have been loaded into the kernel.

@@ -94,7 +94,7 @@ func (k *Kernel) makeMaps() error {
 
 func (k *Kernel) size(spec *ebpf.CollectionSpec) {
 	for name, n := range map[string]uint32{
-		packetMapRecords: k.cfg.RingBytes, packetMapUdpFlows: k.cfg.UDPFlows, packetMapDoneFlows: k.cfg.UDPFlows,
+		packetMapRecords: k.cfg.RingBytes, packetMapUdpFlows: k.cfg.UDPFlows, packetMapUdpIndex: k.cfg.UDPFlows / setSlots,
 		packetMapPrefixes4: k.cfg.Prefixes, packetMapPrefixes6: k.cfg.Prefixes,
 	} {
 		if m := spec.Maps[name]; m != nil {
@@ -159,7 +159,7 @@ func (k *Kernel) setConstants(spec *ebpf.CollectionSpec, typed bool) error {
 	}
 	for name, value := range map[string]any{
 		packetVarHalfRing:  k.cfg.RingBytes / 2,
-		packetVarFlowSlots: k.cfg.UDPFlows,
+		packetVarUdpSets:   k.cfg.UDPFlows / setSlots,
 		packetVarPaceLimit: k.cfg.PacePerSecond,
 		packetVarBudgets:   [5]uint32{b.Plain, b.Candidate, b.Handshake, b.Attributed, ^uint32(0)},
 		packetVarTyped:     follow,

@@ -144,9 +144,9 @@ static __always_inline void tally(struct flow *f, __u32 length, __u32 packets, _
 static __always_inline int done(const struct flow *f)
 {
 	__u64 mark = mark_of(f->cookie, f->unconnected ? &f->socket.remote : 0);
-	__u64 *slot = done_slot(mark);
+	__u32 *slot = done_slot(mark);
 
-	return slot && *slot == mark;
+	return slot && *slot == (__u32)mark;
 }
 
 /* budget_left is how much payload of a direction may still be copied. */
@@ -277,6 +277,8 @@ static __always_inline int tell(struct __sk_buff *skb, struct flow *f, struct so
 	if (kind) {
 		f->opened = 1;
 		f->due = c.seconds + c.update;
+		if (kind == RECORD_UPDATE && f->unconnected)
+			keep_flow(f);
 	}
 	if (h->length) {
 		if (f->class != CLASS_DNS && copied > h->payload)
@@ -383,6 +385,27 @@ static __always_inline struct flow *known(struct __sk_buff *skb, struct socket_s
 	return find_flow(s->cookie, &remote);
 }
 
+/* bare: a segment without payload tells nothing new of an established flow whose
+ * other packets were seen. */
+static __always_inline int bare(struct __sk_buff *skb, const struct socket_state *s, int out)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	const struct flow *f = &s->flow;
+	const __u8 *ip = data, *tcp = data + 20;
+	__u32 at = 20;
+
+	if (!f->established || !f->opened || !f->seen_out || !f->seen_in ||
+	    (out && (s->owner.attribution != OWNER_EXACT || !f->data_in)) || data + 40 > end)
+		return 0;
+	if (ip[0] >> 4 == 6 && ip[6] == IPPROTO_TCP && data + 60 <= end) {
+		tcp = data + 40;
+		at = 40;
+	} else if (ip[0] != 0x45 || ip[9] != IPPROTO_TCP) {
+		return 0;
+	}
+	return skb->len == at + (tcp[12] >> 4) * 4 && !(tcp[13] & TCP_SYN);
+}
+
 /* settled only counts a packet, where nothing more is to be learned of its flow.
  * A raw socket has no such flow, a listener and its clone not yet. */
 static __always_inline int settled(struct __sk_buff *skb, struct bpf_sock *sk, struct socket_state *s, int out,
@@ -397,7 +420,8 @@ static __always_inline int settled(struct __sk_buff *skb, struct bpf_sock *sk, s
 		if (!f)
 			return 0;
 	}
-	if (!(out ? f->settled_out : f->settled_in) || f->generation != c.generation || overdue(f, c))
+	if (f->generation != c.generation || overdue(f, c) ||
+	    (!(out ? f->settled_out : f->settled_in) && (f->proto != IPPROTO_TCP || !bare(skb, s, out))))
 		return 0;
 	if (f->unconnected) {
 		if (out)

@@ -25,13 +25,14 @@ const (
 	packetMapRecords   = "records"
 	packetMapSockets   = "sockets"
 	packetMapUdpFlows  = "udp_flows"
+	packetMapUdpIndex  = "udp_index"
 	packetProgEgress   = "egress"
 	packetProgIngress  = "ingress"
 	packetVarBudgets   = "budgets"
-	packetVarFlowSlots = "flow_slots"
 	packetVarHalfRing  = "half_ring"
 	packetVarPaceLimit = "pace_limit"
 	packetVarTyped     = "typed"
+	packetVarUdpSets   = "udp_sets"
 )
 
 // loadPacket returns the embedded CollectionSpec for packet.
@@ -93,6 +94,7 @@ type packetMapSpecs struct {
 	Records   *ebpf.MapSpec `ebpf:"records"`
 	Sockets   *ebpf.MapSpec `ebpf:"sockets"`
 	UdpFlows  *ebpf.MapSpec `ebpf:"udp_flows"`
+	UdpIndex  *ebpf.MapSpec `ebpf:"udp_index"`
 }
 
 // packetVariableSpecs contains global variables before they are loaded into the kernel.
@@ -100,10 +102,10 @@ type packetMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type packetVariableSpecs struct {
 	Budgets   *ebpf.VariableSpec `ebpf:"budgets"`
-	FlowSlots *ebpf.VariableSpec `ebpf:"flow_slots"`
 	HalfRing  *ebpf.VariableSpec `ebpf:"half_ring"`
 	PaceLimit *ebpf.VariableSpec `ebpf:"pace_limit"`
 	Typed     *ebpf.VariableSpec `ebpf:"typed"`
+	UdpSets   *ebpf.VariableSpec `ebpf:"udp_sets"`
 }
 
 // packetObjects contains all objects after they have been loaded into the kernel.
@@ -135,6 +137,7 @@ type packetMaps struct {
 	Records   *ebpf.Map `ebpf:"records"`
 	Sockets   *ebpf.Map `ebpf:"sockets"`
 	UdpFlows  *ebpf.Map `ebpf:"udp_flows"`
+	UdpIndex  *ebpf.Map `ebpf:"udp_index"`
 }
 
 func (m *packetMaps) Close() error {
@@ -148,6 +151,7 @@ func (m *packetMaps) Close() error {
 		m.Records,
 		m.Sockets,
 		m.UdpFlows,
+		m.UdpIndex,
 	)
 }
 
@@ -156,10 +160,10 @@ func (m *packetMaps) Close() error {
 // It can be passed to loadPacketObjects or ebpf.CollectionSpec.LoadAndAssign.
 type packetVariables struct {
 	Budgets   *ebpf.Variable `ebpf:"budgets"`
-	FlowSlots *ebpf.Variable `ebpf:"flow_slots"`
 	HalfRing  *ebpf.Variable `ebpf:"half_ring"`
 	PaceLimit *ebpf.Variable `ebpf:"pace_limit"`
 	Typed     *ebpf.Variable `ebpf:"typed"`
+	UdpSets   *ebpf.Variable `ebpf:"udp_sets"`
 }
 
 // packetPrograms contains all programs after they have been loaded into the kernel.

@@ -25,12 +25,13 @@ const (
 	processMapRecords   = "records"
 	processMapSockets   = "sockets"
 	processMapUdpFlows  = "udp_flows"
+	processMapUdpIndex  = "udp_index"
 	processProgExec     = "exec"
 	processProgFork     = "fork"
 	processProgLeave    = "leave"
-	processVarFlowSlots = "flow_slots"
 	processVarHalfRing  = "half_ring"
 	processVarTyped     = "typed"
+	processVarUdpSets   = "udp_sets"
 )
 
 // loadProcess returns the embedded CollectionSpec for process.
@@ -93,15 +94,16 @@ type processMapSpecs struct {
 	Records   *ebpf.MapSpec `ebpf:"records"`
 	Sockets   *ebpf.MapSpec `ebpf:"sockets"`
 	UdpFlows  *ebpf.MapSpec `ebpf:"udp_flows"`
+	UdpIndex  *ebpf.MapSpec `ebpf:"udp_index"`
 }
 
 // processVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type processVariableSpecs struct {
-	FlowSlots *ebpf.VariableSpec `ebpf:"flow_slots"`
-	HalfRing  *ebpf.VariableSpec `ebpf:"half_ring"`
-	Typed     *ebpf.VariableSpec `ebpf:"typed"`
+	HalfRing *ebpf.VariableSpec `ebpf:"half_ring"`
+	Typed    *ebpf.VariableSpec `ebpf:"typed"`
+	UdpSets  *ebpf.VariableSpec `ebpf:"udp_sets"`
 }
 
 // processObjects contains all objects after they have been loaded into the kernel.
@@ -133,6 +135,7 @@ type processMaps struct {
 	Records   *ebpf.Map `ebpf:"records"`
 	Sockets   *ebpf.Map `ebpf:"sockets"`
 	UdpFlows  *ebpf.Map `ebpf:"udp_flows"`
+	UdpIndex  *ebpf.Map `ebpf:"udp_index"`
 }
 
 func (m *processMaps) Close() error {
@@ -146,6 +149,7 @@ func (m *processMaps) Close() error {
 		m.Records,
 		m.Sockets,
 		m.UdpFlows,
+		m.UdpIndex,
 	)
 }
 
@@ -153,9 +157,9 @@ func (m *processMaps) Close() error {
 //
 // It can be passed to loadProcessObjects or ebpf.CollectionSpec.LoadAndAssign.
 type processVariables struct {
-	FlowSlots *ebpf.Variable `ebpf:"flow_slots"`
-	HalfRing  *ebpf.Variable `ebpf:"half_ring"`
-	Typed     *ebpf.Variable `ebpf:"typed"`
+	HalfRing *ebpf.Variable `ebpf:"half_ring"`
+	Typed    *ebpf.Variable `ebpf:"typed"`
+	UdpSets  *ebpf.Variable `ebpf:"udp_sets"`
 }
 
 // processPrograms contains all programs after they have been loaded into the kernel.

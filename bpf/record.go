@@ -283,12 +283,12 @@ func upward(b []byte) string {
 
 func (o *Owner) decode(b []byte) {
 	_ = b[ownerSize-1]
-	o.Start = binary.LittleEndian.Uint64(b)
-	o.Cgroup = binary.LittleEndian.Uint64(b[8:])
-	o.TGID = binary.LittleEndian.Uint32(b[16:])
-	o.UID = binary.LittleEndian.Uint32(b[20:])
-	o.setComm(b[24:40])
-	o.Attribution = b[40]
+	o.Attribution = b[0]
+	o.TGID = binary.LittleEndian.Uint32(b[4:])
+	o.UID = binary.LittleEndian.Uint32(b[8:])
+	o.Start = binary.LittleEndian.Uint64(b[16:])
+	o.Cgroup = binary.LittleEndian.Uint64(b[24:])
+	o.setComm(b[32:48])
 }
 
 // setComm keeps the string where it is the same already: a reader that decodes

@@ -11,12 +11,12 @@ import (
 )
 
 func rawOwner(b []byte) {
-	binary.LittleEndian.PutUint64(b, 111)
-	binary.LittleEndian.PutUint64(b[8:], 222)
-	binary.LittleEndian.PutUint32(b[16:], 33)
-	binary.LittleEndian.PutUint32(b[20:], 44)
-	copy(b[24:], "comm\x00rest")
-	b[40] = OwnerExact
+	b[0] = OwnerExact
+	binary.LittleEndian.PutUint32(b[4:], 33)
+	binary.LittleEndian.PutUint32(b[8:], 44)
+	binary.LittleEndian.PutUint64(b[16:], 111)
+	binary.LittleEndian.PutUint64(b[24:], 222)
+	copy(b[32:], "comm\x00rest")
 }
 
 var wantOwner = Owner{Start: 111, Cgroup: 222, TGID: 33, UID: 44, Comm: "comm", Attribution: OwnerExact}

@@ -25,10 +25,11 @@ const (
 	seedMapRecords   = "records"
 	seedMapSockets   = "sockets"
 	seedMapUdpFlows  = "udp_flows"
+	seedMapUdpIndex  = "udp_index"
 	seedProgFiles    = "files"
-	seedVarFlowSlots = "flow_slots"
 	seedVarHalfRing  = "half_ring"
 	seedVarTyped     = "typed"
+	seedVarUdpSets   = "udp_sets"
 )
 
 // loadSeed returns the embedded CollectionSpec for seed.
@@ -89,15 +90,16 @@ type seedMapSpecs struct {
 	Records   *ebpf.MapSpec `ebpf:"records"`
 	Sockets   *ebpf.MapSpec `ebpf:"sockets"`
 	UdpFlows  *ebpf.MapSpec `ebpf:"udp_flows"`
+	UdpIndex  *ebpf.MapSpec `ebpf:"udp_index"`
 }
 
 // seedVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type seedVariableSpecs struct {
-	FlowSlots *ebpf.VariableSpec `ebpf:"flow_slots"`
-	HalfRing  *ebpf.VariableSpec `ebpf:"half_ring"`
-	Typed     *ebpf.VariableSpec `ebpf:"typed"`
+	HalfRing *ebpf.VariableSpec `ebpf:"half_ring"`
+	Typed    *ebpf.VariableSpec `ebpf:"typed"`
+	UdpSets  *ebpf.VariableSpec `ebpf:"udp_sets"`
 }
 
 // seedObjects contains all objects after they have been loaded into the kernel.
@@ -129,6 +131,7 @@ type seedMaps struct {
 	Records   *ebpf.Map `ebpf:"records"`
 	Sockets   *ebpf.Map `ebpf:"sockets"`
 	UdpFlows  *ebpf.Map `ebpf:"udp_flows"`
+	UdpIndex  *ebpf.Map `ebpf:"udp_index"`
 }
 
 func (m *seedMaps) Close() error {
@@ -142,6 +145,7 @@ func (m *seedMaps) Close() error {
 		m.Records,
 		m.Sockets,
 		m.UdpFlows,
+		m.UdpIndex,
 	)
 }
 
@@ -149,9 +153,9 @@ func (m *seedMaps) Close() error {
 //
 // It can be passed to loadSeedObjects or ebpf.CollectionSpec.LoadAndAssign.
 type seedVariables struct {
-	FlowSlots *ebpf.Variable `ebpf:"flow_slots"`
-	HalfRing  *ebpf.Variable `ebpf:"half_ring"`
-	Typed     *ebpf.Variable `ebpf:"typed"`
+	HalfRing *ebpf.Variable `ebpf:"half_ring"`
+	Typed    *ebpf.Variable `ebpf:"typed"`
+	UdpSets  *ebpf.Variable `ebpf:"udp_sets"`
 }
 
 // seedPrograms contains all programs after they have been loaded into the kernel.

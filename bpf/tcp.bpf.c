@@ -86,7 +86,7 @@ int BPF_PROG(error_report, struct sock *sk)
 	if (sk->sk_protocol != IPPROTO_TCP && sk->sk_protocol != IPPROTO_UDP)
 		return 0;
 	s = bpf_sk_storage_get(&sockets, sk, 0, 0);
-	if (s)
+	if (s && !s->flow.established) /* what was established is not refused, and ends with an error often */
 		note_error(sk, s);
 	return 0;
 }

@@ -25,12 +25,13 @@ const (
 	tcpMapRecords      = "records"
 	tcpMapSockets      = "sockets"
 	tcpMapUdpFlows     = "udp_flows"
+	tcpMapUdpIndex     = "udp_index"
 	tcpProgDestroy     = "destroy"
 	tcpProgErrorReport = "error_report"
 	tcpProgSetState    = "set_state"
-	tcpVarFlowSlots    = "flow_slots"
 	tcpVarHalfRing     = "half_ring"
 	tcpVarTyped        = "typed"
+	tcpVarUdpSets      = "udp_sets"
 )
 
 // loadTcp returns the embedded CollectionSpec for tcp.
@@ -93,15 +94,16 @@ type tcpMapSpecs struct {
 	Records   *ebpf.MapSpec `ebpf:"records"`
 	Sockets   *ebpf.MapSpec `ebpf:"sockets"`
 	UdpFlows  *ebpf.MapSpec `ebpf:"udp_flows"`
+	UdpIndex  *ebpf.MapSpec `ebpf:"udp_index"`
 }
 
 // tcpVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type tcpVariableSpecs struct {
-	FlowSlots *ebpf.VariableSpec `ebpf:"flow_slots"`
-	HalfRing  *ebpf.VariableSpec `ebpf:"half_ring"`
-	Typed     *ebpf.VariableSpec `ebpf:"typed"`
+	HalfRing *ebpf.VariableSpec `ebpf:"half_ring"`
+	Typed    *ebpf.VariableSpec `ebpf:"typed"`
+	UdpSets  *ebpf.VariableSpec `ebpf:"udp_sets"`
 }
 
 // tcpObjects contains all objects after they have been loaded into the kernel.
@@ -133,6 +135,7 @@ type tcpMaps struct {
 	Records   *ebpf.Map `ebpf:"records"`
 	Sockets   *ebpf.Map `ebpf:"sockets"`
 	UdpFlows  *ebpf.Map `ebpf:"udp_flows"`
+	UdpIndex  *ebpf.Map `ebpf:"udp_index"`
 }
 
 func (m *tcpMaps) Close() error {
@@ -146,6 +149,7 @@ func (m *tcpMaps) Close() error {
 		m.Records,
 		m.Sockets,
 		m.UdpFlows,
+		m.UdpIndex,
 	)
 }
 
@@ -153,9 +157,9 @@ func (m *tcpMaps) Close() error {
 //
 // It can be passed to loadTcpObjects or ebpf.CollectionSpec.LoadAndAssign.
 type tcpVariables struct {
-	FlowSlots *ebpf.Variable `ebpf:"flow_slots"`
-	HalfRing  *ebpf.Variable `ebpf:"half_ring"`
-	Typed     *ebpf.Variable `ebpf:"typed"`
+	HalfRing *ebpf.Variable `ebpf:"half_ring"`
+	Typed    *ebpf.Variable `ebpf:"typed"`
+	UdpSets  *ebpf.Variable `ebpf:"udp_sets"`
 }
 
 // tcpPrograms contains all programs after they have been loaded into the kernel.

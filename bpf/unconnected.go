@@ -8,17 +8,17 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// Places in struct flow of headers/maps.h, which struct udp_flow begins with.
+// Places in struct flow of headers/maps.h.
 const (
 	stateProto  = 54
 	stateCookie = 56
 	stateSocket = 64
 	stateWire   = 104
 	stateAsked  = 144
-	stateFlags  = 164
-	stateFirst  = 176
-	stateShared = 192
-	stateSize   = 224
+	stateShared = 168
+	stateFirst  = 200
+	stateFlags  = 216
+	stateSize   = 232
 )
 
 // setSlots is SET_SLOTS of headers/maps.h.
@@ -40,20 +40,26 @@ func markOf(cookie uint64, remote netip.AddrPort) uint64 {
 	return mark
 }
 
-// slot is slot_of of headers/flow.h.
-func (k *Kernel) slot(mark uint64) uint32 { return uint32(mark >> 32 * uint64(k.cfg.UDPFlows) >> 32) }
+// slotOf is the slot of a mark where there are so many.
+func slotOf(mark uint64, slots uint32) uint32 { return uint32(mark >> 32 * uint64(slots) >> 32) }
 
 // Take removes the flow of an unconnected socket and fills f's counts, outcome
 // and direction from it. It returns false where the kernel has dropped it
 // already.
 func (k *Kernel) Take(cookie uint64, remote netip.AddrPort, f *Flow) (bool, error) {
-	slot, known, err := k.find(cookie, remote, f)
+	at, known, err := k.find(cookie, remote, f)
 	if err != nil || !known {
 		return false, err
 	}
-	none := make([]byte, k.maps[packetMapUdpFlows].ValueSize())
-	if err := k.maps[packetMapUdpFlows].Update(slot, none, ebpf.UpdateAny); err != nil {
+	none := make([]byte, stateSize)
+	if err := k.maps[packetMapUdpFlows].Update(at.slot(), none, ebpf.UpdateAny); err != nil {
 		return false, fmt.Errorf("remove flow: %w", err)
+	}
+	// A flow that began in the same set since it was read is not found by its next
+	// packet, which begins it again.
+	copy(at.index[4*at.way:], none[:4])
+	if err := k.maps[packetMapUdpIndex].Update(at.set, at.index, ebpf.UpdateLock); err != nil {
+		return false, fmt.Errorf("remove flow from index: %w", err)
 	}
 	return true, nil
 }
@@ -64,24 +70,40 @@ func (k *Kernel) UnconnectedFlow(cookie uint64, remote netip.AddrPort, f *Flow) 
 	return known, err
 }
 
+// place is where a flow of an unconnected socket is: a set, and its index.
+type place struct {
+	set, way uint32
+	index    []byte // struct udp_set of headers/maps.h
+}
+
+func (p place) slot() uint32 { return p.set*setSlots + p.way }
+
 // find looks through the set that a flow belongs to, and leaves f as it is where
 // it finds none.
-func (k *Kernel) find(cookie uint64, remote netip.AddrPort, f *Flow) (slot uint32, known bool, err error) {
-	set := k.slot(markOf(cookie, remote)) &^ (setSlots - 1)
-	for slot = set; slot < set+setSlots; slot++ {
-		raw, err := k.maps[packetMapUdpFlows].LookupBytes(slot)
+func (k *Kernel) find(cookie uint64, remote netip.AddrPort, f *Flow) (at place, known bool, err error) {
+	mark := markOf(cookie, remote)
+	at.set = slotOf(mark, k.cfg.UDPFlows/setSlots)
+	at.index, err = k.maps[packetMapUdpIndex].LookupBytes(at.set)
+	if err != nil {
+		return place{}, false, fmt.Errorf("read index of flows: %w", err)
+	}
+	for at.way = 0; at.way < setSlots; at.way++ {
+		if binary.LittleEndian.Uint32(at.index[4*at.way:]) != uint32(mark)|1 { // tag_of of headers/remotes.h
+			continue
+		}
+		raw, err := k.maps[packetMapUdpFlows].LookupBytes(at.slot())
 		if err != nil {
-			return 0, false, fmt.Errorf("read flow: %w", err)
+			return place{}, false, fmt.Errorf("read flow: %w", err)
 		}
 		var found Flow
 		if err := found.decodeState(raw); err != nil {
-			return 0, false, err
+			return place{}, false, err
 		}
 		if found.Cookie == cookie && found.Remote == remote {
-			return slot, true, f.decodeState(raw)
+			return at, true, f.decodeState(raw)
 		}
 	}
-	return 0, false, nil
+	return place{}, false, nil
 }
 
 // decodeState reads struct flow.

@@ -96,14 +96,11 @@ static __always_inline __u64 mark_of(__u64 cookie, const struct endpoint *remote
 	return mark;
 }
 
-static __always_inline __u32 slot_of(__u64 mark)
+/* done_slot is where the lower half of a mark stands when its flow is done; the
+ * upper half names the place. */
+static __always_inline __u32 *done_slot(__u64 mark)
 {
-	return (mark >> 32) * flow_slots >> 32;
-}
-
-static __always_inline __u64 *done_slot(__u64 mark)
-{
-	__u32 slot = slot_of(mark);
+	__u32 slot = (mark >> 32) * DONE_SLOTS >> 32;
 
 	return bpf_map_lookup_elem(&done_flows, &slot);
 }

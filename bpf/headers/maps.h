@@ -47,8 +47,10 @@ struct counts {
 	__u64 bytes_out, packets_out, bytes_in, packets_in;
 };
 
-/* What a packet of a settled flow needs comes first: in socket storage the first
- * 56 bytes share a cache line with the kernel's own header. */
+/* In a short connection every line of the cache that a packet needs is cold. So
+ * what a packet of a settled flow needs comes first (in socket storage the first 56
+ * bytes share a line with the kernel's own header), and what another packet needs
+ * comes last, beside what it needs of the socket. */
 struct flow {
 	struct counts own; /* of UDP: by the two below, who need no atomic addition */
 	__u64 sender;	   /* the thread that sent first */
@@ -62,32 +64,33 @@ struct flow {
 	__u64 cookie;
 	struct tuple socket, wire;
 	struct endpoint asked;
+	__u32 slot; /* of udp_flows */
+	struct counts shared; /* of UDP: by all other threads and CPUs */
+	__u64 first;
+	__u32 copied_out, copied_in;
 	__u8 opened, attributed, class, direction;
 	__u8 seen_out, seen_in; /* a packet */
 	__u8 data_out, data_in; /* payload */
 	__u8 established, refused;
 	__u8 asking; /* connect was called, nothing has left yet */
-	__u8 pad;
-	__u64 first;
-	__u32 copied_out, copied_in;
-	struct counts shared; /* of UDP: by all other threads and CPUs */
+	__u8 pad1[5];
 };
 
 /* unconnected.go reads it by offset. */
 _Static_assert(offsetof(struct flow, cookie) == 56 && offsetof(struct flow, socket) == 64 &&
-		       offsetof(struct flow, opened) == 164 && offsetof(struct flow, first) == 176 &&
-		       offsetof(struct flow, shared) == 192 && sizeof(struct flow) == 224,
+		       offsetof(struct flow, shared) == 168 && offsetof(struct flow, first) == 200 &&
+		       offsetof(struct flow, opened) == 216 && sizeof(struct flow) == 232,
 	       "flow");
 
 struct socket_state {
 	struct flow flow;
-	struct owner owner;
-	struct endpoint asked; /* by the sendmsg in hand */
 	__u32 netns;
-	__u64 asking; /* the thread in that sendmsg, 0: none */
-	__u32 listener;
-	__u32 many;   /* has unconnected flows */
-	__u64 cookie; /* where it has: what they are found by */
+	__u16 listener;
+	__u16 many; /* has unconnected flows */
+	struct owner owner;
+	__u64 asking;	       /* the thread in a sendmsg, 0: none */
+	struct endpoint asked; /* by that sendmsg */
+	__u64 cookie;	       /* where it has unconnected flows: what they are found by */
 };
 
 struct {
@@ -97,34 +100,46 @@ struct {
 	__type(value, struct socket_state);
 } sockets SEC(".maps");
 
-/* Set before load to the number of entries of the two maps below. */
-volatile const __u32 flow_slots = 16384;
-
-/* The flows of unconnected sockets, one for each remote: sets of SET_SLOTS that
- * the mark of a flow names. A hash map of the kernel's costs a call for each
- * packet, and 650 ns for each new flow where it gives up the oldest. */
+/* The flows of unconnected sockets, one for each remote, in sets that the mark of
+ * a flow names. A hash map of the kernel's costs a call for each packet, and some
+ * 650 ns for each new flow where it gives up the oldest. The index of a set is in
+ * one place, so that to look through it does not touch the flows. */
 #define SET_SLOTS 8
 
-struct udp_flow {
-	struct flow flow; /* of cookie 0: none */
+struct udp_set {
+	__u32 tag[SET_SLOTS]; /* of the flow's mark; 0: none */
+	__u32 due[SET_SLOTS]; /* control.seconds when the next record of it is */
 	struct bpf_spin_lock lock;
 	__u32 pad;
 };
 
+/* Set before load to the number of sets. */
+volatile const __u32 udp_sets = 2048;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2048);
+	__type(key, __u32);
+	__type(value, struct udp_set);
+} udp_index SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 16384);
 	__type(key, __u32);
-	__type(value, struct udp_flow);
+	__type(value, struct flow);
 } udp_flows SEC(".maps");
 
 /* Marks of flows of which user space wants no more packets, each in the slot that
- * the mark itself names: a flow pushed out by another is copied a little longer. */
+ * the mark itself names: a flow pushed out by another is copied a little longer.
+ * Small, to stay in the cache. */
+#define DONE_SLOTS 4096
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 16384);
+	__uint(max_entries, DONE_SLOTS);
 	__type(key, __u32);
-	__type(value, __u64);
+	__type(value, __u32);
 } done_flows SEC(".maps");
 
 struct prefix4 {

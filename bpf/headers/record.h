@@ -60,13 +60,13 @@ struct tuple {
 };
 
 struct owner {
-	__u64 start; /* group_leader->start_boottime */
-	__u64 cgroup;
+	__u32 attribution;
 	__u32 tgid; /* 0: unknown */
 	__u32 uid;
-	char comm[16];
-	__u32 attribution;
 	__u32 pad;
+	__u64 start; /* group_leader->start_boottime */
+	__u64 cgroup;
+	char comm[16];
 };
 
 /* A packet; its bytes follow. */
