@@ -90,6 +90,7 @@ func (c *cluster) pod(t *testing.T, name, node, account string) map[string]any {
 		t.Fatal(err)
 	}
 	copied["nodeName"], copied["serviceAccountName"] = node, account
+	delete(copied, "serviceAccount")    // the old name of the same field
 	delete(copied, "priorityClassName") // its controller is not here
 	made := c.api.do(t, "POST", "/api/v1/namespaces/sallyport/pods", map[string]any{
 		"apiVersion": "v1", "kind": "Pod", "metadata": map[string]any{"name": name}, "spec": copied})
