@@ -12,7 +12,6 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"sallyport/agent/sensor"
 )
@@ -99,6 +98,7 @@ func (k *Kernel) Run(ctx context.Context, h sensor.Handler, ready func()) error 
 		return err
 	}
 	k.own = own
+	k.cfg.Namespaces = k.cfg.Namespaces && mayEnter()
 	runtime.LockOSThread() // whose processor time is the cost
 	defer runtime.UnlockOSThread()
 	changed := k.changes(ctx)
@@ -151,11 +151,7 @@ func (k *Kernel) readOthers(h sensor.Handler, first bool) {
 		k.others, k.found = otherNamespaces(k.own), time.Now()
 	}
 	for _, n := range k.others {
-		err := k.read(n, h, first)
-		if errors.Is(err, unix.EPERM) {
-			return
-		}
-		if err == nil {
+		if err := k.read(n, h, first); err == nil {
 			k.mu.Lock()
 			k.saw(hookNamespaces)
 			k.mu.Unlock()
@@ -167,7 +163,7 @@ func (k *Kernel) readOthers(h sensor.Handler, first bool) {
 func (k *Kernel) read(n namespace, h sensor.Handler, first bool) error {
 	r, err := n.read(k.resolve)
 	if err != nil {
-		if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.EPERM) && k.log.IsDebug() {
+		if !errors.Is(err, os.ErrNotExist) && k.log.IsDebug() {
 			k.log.Debug("network namespace is not read", "path", n.path, "error", err)
 		}
 		if n == k.own {
