@@ -43,7 +43,12 @@ func startOP(t *testing.T, address, redirect string) *op {
 		t.Skipf("%s is absent; collector/account/testdata/op/build.sh builds it", opProgram)
 	}
 	folder := t.TempDir()
-	o := &op{issuer: "https://" + address + "/", ca: filepath.Join(folder, "op.crt"), users: filepath.Join(folder, "users.json")}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// By name, so that to a browser it is another site than the console.
+	o := &op{issuer: "https://localhost:" + port + "/", ca: filepath.Join(folder, "op.crt"), users: filepath.Join(folder, "users.json")}
 	writeLoopbackPair(t, o.ca, filepath.Join(folder, "op.key"))
 	person := func(id, name string) map[string]any {
 		return map[string]any{"ID": id, "Username": name, "Password": "pass of " + name, "Email": name + "@example.org", "EmailVerified": true}
@@ -93,7 +98,7 @@ func writeLoopbackPair(t *testing.T, certFile, keyFile string) {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"}}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
@@ -251,6 +256,26 @@ func (p *personAt) signsOut(t *testing.T, o *op) {
 	if page := p.get("/findings"); page.url.Path != "/signin" {
 		t.Errorf("after signing out: %s", page.url)
 	}
+}
+
+// TestSignOnInABrowser goes the way of a person with a real browser, which has its
+// own mind about cookies when it comes back from another site.
+func TestSignOnInABrowser(t *testing.T) {
+	s, _ := startSignOn(t, nil)
+	b := newBrowser(t)
+	home := "https://" + s.at.People.String()
+	b.open(home + "/findings")
+	b.waitFor("location.pathname === '/signin'")
+	b.eval("document.querySelector('#signon').click()")
+	b.waitFor("location.hostname === 'localhost' && document.querySelector('[name=username]') !== null")
+	b.submit("form", map[string]string{"username": "maria", "password": "pass of maria"})
+	b.waitFor("location.hostname === '127.0.0.1' && location.pathname === '/findings'")
+	b.waitFor("document.body.innerText.includes('oidc:maria@example.org')")
+	b.shot("signedon")
+	b.eval("document.querySelector('.who button').click()")
+	b.waitFor("document.body.innerText.includes('You are signed out here')")
+	b.open(home + "/findings")
+	b.waitFor("location.pathname === '/signin'")
 }
 
 // TestSignOnIsOfOneBrowser tries what an attacker would who has one half of
