@@ -15,7 +15,7 @@ PEER_PACKAGES="clang llvm libbpf-dev tshark tcpdump xrdp xorgxrdp freerdp2-x11 f
  strongswan strongswan-swanctl strongswan-pki charon-systemd libstrongswan-standard-plugins
  libstrongswan-extra-plugins libcharon-extra-plugins ocserv openconnect vpnc-scripts pptpd
  pptp-linux xl2tpd ppp nebula tinc n2n openssh-server openssh-client dante-server dnsmasq
- squid tinyproxy haproxy crun jq nginx-light curl openssl dnsutils nftables iptables socat libndpi-bin chromium postgresql
+ squid tinyproxy haproxy runc nginx-light curl openssl dnsutils nftables iptables socat libndpi-bin chromium postgresql
  rsyslog rsyslog-gnutls zstd kcat iputils-ping psmisc x11-utils"
 # Debian's kernels under qemu: "make test-kernels".
 KERNEL_PACKAGES="qemu-system-x86 busybox-static kmod xz-utils debian-archive-keyring wireguard-tools ppp iputils-ping"

@@ -51,8 +51,17 @@ func run(args []string, env environment) int {
 
 func newRoot(env environment) *cobra.Command {
 	root := &cobra.Command{
-		Use:           "sallyport",
-		Short:         "Watch what leaves this host for infrastructure attributed to designated entities",
+		Use:   "sallyport",
+		Short: "Watch what leaves this host for infrastructure attributed to designated entities",
+		Long: `Watch what leaves this host for infrastructure attributed to designated entities,
+and ask about it. "agent" watches; "status", "reload" and "selftest" speak to the
+agent that runs; the others need none.
+
+Exit status of every command: 0 done, 2 error; 1 where the command's help says so.`,
+		Example: `  sallyport doctor
+  sallyport check 203.0.113.10 example.com
+  sallyport replay capture.pcap.gz
+  sallyport completion bash > /etc/bash_completion.d/sallyport`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
