@@ -32,8 +32,15 @@ func TestKernelTunnel(t *testing.T) {
 		o := &f.Observation
 		return o.Remote.Addr == l.remote && o.Identification.Source == "host" && o.Identification.State == "confirmed" && o.Owner.Process != nil
 	})
-	checkEvidence(t, &got, "kernel vxlan device e2evx, peer "+l.remote.String()+":4789", "made by ip (pid ")
 	o := &got.Observation
+	for _, words := range []string{"kernel vxlan device e2evx, peer " + l.remote.String() + ":4789", "made by ip (pid ", "inferred"} {
+		if !strings.Contains(o.Identification.Evidence, words) {
+			t.Errorf("evidence %q does not say %q", o.Identification.Evidence, words)
+		}
+	}
+	if !strings.HasPrefix(got.Title, "VPN") {
+		t.Errorf("not told as a VPN: %q", got.Title)
+	}
 	if o.Identification.Protocol != "vpn-tunnel" || o.Owner.Attribution != rules.AttributionTunnel || filepath.Base(o.Owner.Process.Executable) != "ip" {
 		t.Errorf("%+v, owner %+v", o.Identification, o.Owner)
 	}
