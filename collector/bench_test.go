@@ -159,7 +159,7 @@ func compare(b *testing.B, s *site, agents []*agent, l load, raw time.Duration) 
 		}
 	})
 	start := time.Now()
-	eventually(b, "every finding in the store", func() bool { return s.counts(b).Revisions >= int64(l.total) })
+	rises(b, "every finding in the store", int64(l.total), func() int64 { return s.counts(b).Revisions })
 	stored := taken + time.Since(start)
 	rate := func(d time.Duration) float64 { return float64(l.total) / d.Seconds() }
 	b.ReportMetric(rate(taken), "taken/s")

@@ -175,19 +175,19 @@ func total(senders []*sender) (n int64) {
 func arrived(t testing.TB, members []*member, senders []*sender) {
 	t.Helper()
 	want := total(senders)
-	eventually(t, "every acknowledged revision in the store", func() bool { return members[0].site.counts(t).Revisions >= want })
+	rises(t, "every acknowledged revision in the store", want, func() int64 { return members[0].site.counts(t).Revisions })
 	if got := members[0].site.counts(t).Revisions; got != want {
 		t.Errorf("%d revisions in the store, %d acknowledged and no other sent", got, want)
 	}
 	checkAgents(t, members[0].site.cfg, senders)
 	ids := map[string]bool{}
-	eventually(t, "every revision in one of the exported files", func() bool {
+	rises(t, "every revision in one of the exported files", want, func() int64 {
 		for _, m := range members {
 			for _, id := range exported(t, m.exportPath) {
 				ids[id] = true
 			}
 		}
-		return int64(len(ids)) >= want
+		return int64(len(ids))
 	})
 	if int64(len(ids)) != want {
 		t.Errorf("%d revisions exported, %d acknowledged", len(ids), want)
@@ -197,6 +197,24 @@ func arrived(t testing.TB, members []*member, senders []*sender) {
 		retries += s.retries.Load()
 	}
 	t.Logf("%d revisions acknowledged, batches sent again %d times", want, retries)
+}
+
+// rises waits until a count has come to what is wanted, as long as it goes on: a
+// busy machine may take its time, but must not stand still.
+func rises(t testing.TB, what string, want int64, count func() int64) {
+	t.Helper()
+	for last, since := int64(-1), time.Now(); ; time.Sleep(100 * time.Millisecond) {
+		n := count()
+		if n >= want {
+			return
+		}
+		if n > last {
+			last, since = n, time.Now()
+		}
+		if time.Since(since) > patience {
+			t.Fatalf("never: %s (%d of %d)", what, n, want)
+		}
+	}
 }
 
 // checkAgents checks what the store says of each agent: as many as were
