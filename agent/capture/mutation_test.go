@@ -331,7 +331,8 @@ func TestMutations(t *testing.T) {
 	for i := range results {
 		results[i] = map[string]*tally{}
 	}
-	for _, name := range slices.Sorted(mapKeys(labels)) {
+	long := os.Getenv("SALLYPORT_TEST_LONG") != ""
+	for n, name := range slices.Sorted(mapKeys(labels)) {
 		file, err := os.ReadFile(filepath.Join(folder, name))
 		if err != nil {
 			t.Fatal(err)
@@ -340,8 +341,8 @@ func TestMutations(t *testing.T) {
 		packets := d.sort(frames)
 		whole := d.replay(frames, false)
 		for i, m := range mutations() {
-			if m.same && len(whole) == 0 {
-				continue // what hides nothing makes nothing of nothing
+			if len(whole) == 0 && (m.same || !long && (n+i)%4 > 0) {
+				continue // what hides nothing makes nothing of nothing; of the rest a quarter is enough each time
 			}
 			random := rand.New(rand.NewPCG(uint64(i), uint64(len(name))))
 			got := d.replay(m.change(random, packets), m.inner)
