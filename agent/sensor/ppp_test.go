@@ -44,6 +44,7 @@ func TestPPP(t *testing.T) {
 				carrier = func(p *Process) bool { return p.Ref.PID == uint32(cmd.Process.Pid) }
 			}
 			for limit := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+				near.Command("ping", "-c1", "-W1", "10.97.0.2").Run() // fails until the link is up: the device counts what it carries
 				for _, p := range s.Started(time.Time{}) {
 					facts, ok := TunnelFacts{}, false
 					if p.Exited.IsZero() && carrier(&p) {
