@@ -13,8 +13,9 @@ type SocketConfig struct {
 	// RingBytes is the size of the kernel's ring buffer, a power of two. It counts
 	// as resident memory once it has been filled.
 	RingBytes uint32 `yaml:"ring_bytes"`
-	// UDPFlows bounds the remotes of unconnected UDP sockets; the least recently
-	// used goes first.
+	// UDPFlows bounds the remotes of unconnected UDP sockets, in sets of eight. In a
+	// full set the one that is silent longest gives way, which is counted as lost
+	// where it was heard of within the update interval.
 	UDPFlows uint32 `yaml:"udp_flows"`
 	// UDPIdle ends the flow of a UDP socket that never connected after so long
 	// without a packet; a socket that stays open would keep all its remotes.
