@@ -23,7 +23,7 @@ func labSoftEther(l *lab, port uint16, connections int, direct bool) expectation
 	vpn.connect(connections, direct)
 	l.traffic(softEtherServerIP)
 	if direct { // packets show what runs beside the TCP connection
-		return expectation{protocol: "softether", client: "vpnclient", server: "vpnserver", source: "packets", transport: rules.UDP}
+		return expectation{protocol: "softether", client: "vpnclient", server: "vpnserver", source: "packets", transport: rules.UDP, eitherWay: true}
 	}
 	return expectation{protocol: "softether", client: "vpnclient", server: "vpnserver", source: "host", port: port, transport: rules.TCP}
 }

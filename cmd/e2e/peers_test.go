@@ -21,6 +21,7 @@ type expectation struct {
 	source         string // "" is any
 	intermediary   string // of the client's owner
 	hidden         uint16 // port of the true remote that is named inside
+	eitherWay      bool   // both ends send unasked: who opened is chance
 	atServer       end    // where the server's end shows other things
 	oneEnd         string // why the server's end is not judged
 }
@@ -106,7 +107,7 @@ func (e expectation) other() expectation {
 func (e expectation) met(d rules.Direction, remote netip.Addr, executable string) func(*rules.Finding) bool {
 	return func(f *rules.Finding) bool {
 		o := &f.Observation
-		return o.Direction == d && o.Remote.Addr == remote && o.Transport == e.transport &&
+		return (o.Direction == d || e.eitherWay) && o.Remote.Addr == remote && o.Transport == e.transport &&
 			o.Identification.Protocol == e.protocol && o.Identification.State == e.state &&
 			(e.source == "" || o.Identification.Source == e.source) && (e.intermediary == "" || o.Owner.Intermediary == e.intermediary) &&
 			(e.hidden == 0 || o.Hidden != nil && o.Hidden.Port == e.hidden) &&
