@@ -55,17 +55,20 @@ func labFortinet(l *lab) expectation {
 }
 
 // pppd stands in for the real one, whose kernel part this host may lack: it
-// sends LCP frames until it is stopped, most of them of a packet's size.
-func (l *lab) pppd() string {
+// sends frames until it is stopped.
+func (l *lab) pppd(frames string) string {
 	l.t.Helper()
-	frames := l.write("lcp", string(lcpFrame(1))+strings.Repeat(string(lcpEcho(600)), 3))
-	return l.executable("pppd", fmt.Sprintf("#!/bin/sh\nstty raw -echo 2>/dev/null\ncat >/dev/null <&0 &\nwhile cat %s; do sleep 0.2; done\n", frames))
+	file := l.write("lcp", frames)
+	return l.executable("pppd", fmt.Sprintf("#!/bin/sh\nstty raw -echo 2>/dev/null\ncat >/dev/null <&0 &\nwhile cat %s; do sleep 0.2; done\n", file))
 }
 
+// smallFrames are some that sstpc passes on one by one.
+func smallFrames() string { return strings.Repeat(string(lcpFrame(1))+string(lcpFrame(2)), 8) }
+
 // withPPPD starts a program that runs pppd by its path.
-func (l *lab) withPPPD(command string) {
+func (l *lab) withPPPD(command, frames string) {
 	l.t.Helper()
-	l.start(l.client, nil, "unshare", "-m", "--propagation", "private", "sh", "-c", fmt.Sprintf("mount --bind %s /usr/sbin/pppd && exec %s", l.pppd(), command))
+	l.start(l.client, nil, "unshare", "-m", "--propagation", "private", "sh", "-c", fmt.Sprintf("mount --bind %s /usr/sbin/pppd && exec %s", l.pppd(frames), command))
 }
 
 // labOpenFortiVPN: the client's device would be pppd's, so that its program is
@@ -75,7 +78,7 @@ func labOpenFortiVPN(l *lab) expectation {
 	cert := l.terminated(443, behindTLS)
 	digest := strings.Fields(l.run("sh", "-c", "openssl x509 -in "+cert+" -outform der | sha256sum"))[0]
 	l.withPPPD(fmt.Sprintf("%s %s -c /dev/null --cookie=SVPNCOOKIE=lab --trusted-cert %s --no-routes --no-dns --pppd-no-peerdns -v",
-		testenv.Tool(l.t, "openfortivpn"), addr(l.remote, 443), digest))
+		testenv.Tool(l.t, "openfortivpn"), addr(l.remote, 443), digest), string(lcpFrame(1))+strings.Repeat(string(lcpEcho(600)), 3))
 	return expectation{protocol: "fortivpn", client: "openfortivpn", server: "stunnel4", port: 443, transport: rules.TCP, source: "host", state: "suspected",
 		atServer: end{state: "confirmed"}}
 }
@@ -84,7 +87,7 @@ func labOpenFortiVPN(l *lab) expectation {
 func labSSTP(l *lab) expectation {
 	l.serveFake(behindTLS, fakeSSTP)
 	l.terminated(443, behindTLS)
-	l.withPPPD(fmt.Sprintf("%s --log-level 5 --log-stderr --cert-warn --user u1 --password not-a-secret %s noauth", testenv.Tool(l.t, "sstpc"), addr(l.remote, 443)))
+	l.withPPPD(fmt.Sprintf("%s --log-level 5 --log-stderr --cert-warn --user u1 --password not-a-secret %s noauth", testenv.Tool(l.t, "sstpc"), addr(l.remote, 443)), smallFrames())
 	return expectation{protocol: "sstp", client: "sstpc", server: "stunnel4", port: 443, transport: rules.TCP, source: "host", state: "suspected",
 		atServer: end{state: "confirmed"}}
 }
@@ -94,7 +97,7 @@ func labSSTP(l *lab) expectation {
 // with its owner.
 func labSSTPSoftEther(l *lab) expectation {
 	newSoftEther(l, 443)
-	l.withPPPD(fmt.Sprintf("%s --log-level 5 --log-stderr --cert-warn --user u1 --password not-a-secret %s noauth", testenv.Tool(l.t, "sstpc"), addr(l.remote, 443)))
+	l.withPPPD(fmt.Sprintf("%s --log-level 5 --log-stderr --cert-warn --user u1 --password not-a-secret %s noauth", testenv.Tool(l.t, "sstpc"), addr(l.remote, 443)), smallFrames())
 	return expectation{protocol: "tls", client: "sstpc", server: "vpnserver", port: 443, transport: rules.TCP}
 }
 
