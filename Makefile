@@ -74,7 +74,7 @@ test-unit: ## All packages but the end-to-end tests
 test-e2e: ## Agent, collector and real peers in network namespaces (root)
 	SALLYPORT_TEST_REQUIRE=$${SALLYPORT_TEST_REQUIRE-kernel,peers} $(GO) test -count=1 -timeout 15m ./cmd/e2e
 
-test-kubernetes: ## Enrolment against a real API server and etcd, which are built first (an hour of one core)
+test-kubernetes: ## Enrolment against a real API server and etcd, which are built first (a quarter of an hour)
 	collector/identity/testdata/peers/build.sh
 	$(GO) test -count=1 -timeout 30m -v ./cmd/e2e -run Kubernetes
 

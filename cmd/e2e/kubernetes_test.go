@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/goccy/go-yaml"
 
@@ -222,6 +223,7 @@ func (c *cluster) reports(t *testing.T, node string) {
 func (c *cluster) eventuallyRefused(t *testing.T, node, token string) {
 	t.Helper()
 	c.collector.until(t, "the token of a pod that is gone is refused", func() bool {
+		time.Sleep(time.Second) // enrolments are bounded by address
 		out, err := c.enrol(t, node, token)
 		return err != nil && strings.Contains(out, rules.CodeTokenRefused)
 	})
@@ -233,6 +235,7 @@ func (c *cluster) mustNotBeAllowedToReview(t *testing.T, token string) {
 	t.Helper()
 	c.api.do(t, "DELETE", resources["ClusterRoleBinding"]+"/sallyport-collector", nil)
 	c.collector.until(t, "the collector's role is gone", func() bool {
+		time.Sleep(time.Second) // enrolments are bounded by address
 		out, err := c.enrol(t, "node-1", token)
 		return err != nil && strings.Contains(out, rules.CodeNotAvailable)
 	})

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the Kubernetes API server and the etcd that the enrolment's tests run, from
-# the Go module proxy: some ten minutes of two cores the first time, nothing after.
+# the Go module proxy: a quarter of an hour of one core the first time, nothing after.
 set -eu
 cd "$(dirname "$0")"
 to=${1:-/var/cache/sallyport-peers}
