@@ -45,6 +45,7 @@ var allowedImports = map[string][]string{
 	"cmd/sallyport-collector":      {"collector", "collector/...", "rules", "rules/feed", "rules/pack"},
 	"cmd/score":                    {},
 	"cmd/e2e":                      {},
+	"cmd/e2e/install":              {},
 	"cmd/e2e/kernels":              {},
 	"agent/testenv":                {},
 }
