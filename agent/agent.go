@@ -186,7 +186,7 @@ func (a *Agent) open() (closeAll func() error, err error) {
 func (a *Agent) assemble(judge *rules.Judge) {
 	a.history = history.New(a.cfg.History, a.log)
 	a.names = naming.New(a.cfg.Naming)
-	a.relays, a.askers = newRelays(), newAskers()
+	a.relays, a.askers = newRelays(a.sensors[0].Process), newAskers()
 	a.losses = newLosses(a.lossCounters, a.degraded)
 	a.queues = newQueues()
 	a.pipeline = newPipeline(a.cfg.Host, a.live, &a.systems, a.names, a.queues.put)

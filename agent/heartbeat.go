@@ -24,7 +24,7 @@ func (a *Agent) Heartbeat() rules.Heartbeat {
 		Started: a.started, At: time.Now().UTC(),
 		Hooks: a.hooks(), Degraded: append(a.degraded(), a.packComplaints(time.Now())...), Lost: lost, Dropped: dropped,
 		Spool: a.spool.State(), Flows: flows.Flows, Config: config,
-		Relays: a.relays.seen(a.sensors[0].Process), PrivateDNS: a.askers.seen(a.sensors[0].Process),
+		Relays: a.relays.seen(), PrivateDNS: a.askers.seen(a.sensors[0].Process),
 	}
 }
 

@@ -3,7 +3,6 @@ package agent
 import (
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"sync"
 
@@ -69,16 +68,9 @@ func privateDNS(o *rules.Observation) string {
 }
 
 // seen lists them in words, for doctor.
-func (a *askers) seen(process func(sensor.ProcessRef) (sensor.Process, bool)) []string {
+func (a *askers) seen(process processes) []string {
 	a.mu.Lock()
 	whom := maps.Clone(a.whom)
 	a.mu.Unlock()
-	var out []string
-	for ref, resolver := range whom {
-		if p, ok := process(ref); ok && p.Exited.IsZero() {
-			out = append(out, fmt.Sprintf("%s (pid %d) asks %s", p.Executable, ref.PID, resolver))
-		}
-	}
-	slices.Sort(out)
-	return out
+	return inWords(whom, "asks", process)
 }

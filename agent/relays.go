@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -28,32 +27,45 @@ const (
 // dnsPort is where resolvers answer (RFC 1035 section 4.2).
 const dnsPort = 53
 
-// relays remembers which processes accept requests for others (HTTP CONNECT and
-// absolute targets, SOCKS, DNS) or name others in PROXY headers. Their own outbound flows are marked, since the client behind them
-// cannot be joined.
+// relays remembers which programs accept requests for others (HTTP CONNECT and
+// absolute targets, SOCKS, DNS) or name others in PROXY headers. Their own
+// outbound flows are marked, since the client behind them cannot be joined. A
+// program is a family of processes: one takes a request that another carries out.
 type relays struct {
-	mu    sync.Mutex
-	what  map[sensor.ProcessRef]string
-	fresh []sensor.ProcessRef // learnt since they were last asked for
-	full  uint64              // relays not remembered
+	process processes
 
-	recent []*observed // attributed flows that have ended, of owners that are none, oldest first
+	mu    sync.Mutex
+	what  map[sensor.ProcessRef]string // by the head of the family
+	fresh []sensor.ProcessRef          // learnt since they were last asked for
+	full  uint64                       // relays not remembered
+
+	recent []ended     // attributed flows of owners that are none, oldest first
 	late   []*observed // those of them whose owner has turned out to be one
 }
 
-func newRelays() *relays { return &relays{what: map[sensor.ProcessRef]string{}} }
+// ended is a flow that is over.
+type ended struct {
+	*observed
+	family sensor.ProcessRef // its owner's
+}
+
+func newRelays(process processes) *relays {
+	return &relays{process: process, what: map[sensor.ProcessRef]string{}}
+}
 
 // mark learns from an inbound flow and marks an outbound one.
 func (r *relays) mark(o *rules.Observation, owner sensor.OwnerRef) {
-	if owner.Process == (sensor.ProcessRef{}) {
+	shown := relayed(o)
+	if owner.Process == (sensor.ProcessRef{}) || shown == "" && r.none() {
 		return
 	}
+	family := familyOf(owner.Process, r.process) // outside the lock: it may read /proc
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if kind := relayed(o); kind != "" {
-		r.learn(owner.Process, kind)
+	if shown != "" {
+		r.learn(family, shown)
 	}
-	kind, ok := r.what[owner.Process]
+	kind, ok := r.what[family]
 	if !ok {
 		return
 	}
@@ -64,12 +76,20 @@ func (r *relays) mark(o *rules.Observation, owner sensor.OwnerRef) {
 	}
 }
 
-// tunnel notes a process that passes on a tunnel.
-func (r *relays) tunnel(p sensor.ProcessRef) {
+// none says that no relay is known.
+func (r *relays) none() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.what[p] == "" {
-		r.learn(p, relayTunnel)
+	return len(r.what) == 0
+}
+
+// tunnel notes a process that passes on a tunnel.
+func (r *relays) tunnel(p sensor.ProcessRef) {
+	family := familyOf(p, r.process)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.what[family] == "" {
+		r.learn(family, relayTunnel)
 	}
 }
 
@@ -90,11 +110,11 @@ func (r *relays) learn(p sensor.ProcessRef, kind string) {
 		}
 	}
 	r.what[p] = kind
-	r.recent = slices.DeleteFunc(r.recent, func(item *observed) bool {
-		if item.owner.Process != p {
+	r.recent = slices.DeleteFunc(r.recent, func(item ended) bool {
+		if item.family != p {
 			return false
 		}
-		r.late = append(r.late, item)
+		r.late = append(r.late, item.observed)
 		return true
 	})
 }
@@ -105,14 +125,15 @@ func (r *relays) ended(item *observed) {
 	if item.o.Direction != rules.Outbound || item.owner.Process == (sensor.ProcessRef{}) {
 		return
 	}
+	family := familyOf(item.owner.Process, r.process)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.what[item.owner.Process] != "" {
+	if r.what[family] != "" {
 		return
 	}
 	kept := *item
 	kept.last, kept.packets = false, nil
-	r.recent = append(r.recent, &kept)
+	r.recent = append(r.recent, ended{&kept, family})
 	if over := len(r.recent) - maxRecent; over > 0 {
 		r.recent = slices.Delete(r.recent, 0, over)
 	}
@@ -127,14 +148,19 @@ func (r *relays) belated() []*observed {
 	return out
 }
 
-// learnt gives the processes that have turned out to be relays since the last
-// call.
-func (r *relays) learnt() []sensor.ProcessRef {
+// learnt picks those of the given processes that have turned out to be relays, or
+// of a relay's family, since the last call.
+func (r *relays) learnt(owners func() []sensor.ProcessRef) []sensor.ProcessRef {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	out := r.fresh
+	fresh := r.fresh
 	r.fresh = nil
-	return out
+	r.mu.Unlock()
+	if len(fresh) == 0 {
+		return nil
+	}
+	return slices.DeleteFunc(owners(), func(p sensor.ProcessRef) bool {
+		return !slices.Contains(fresh, familyOf(p, r.process))
+	})
 }
 
 // proxyHeader is what names a hidden end in a PROXY protocol header: the client,
@@ -159,17 +185,9 @@ func relayed(o *rules.Observation) string {
 }
 
 // seen lists the relays in words, for doctor.
-func (r *relays) seen(process func(sensor.ProcessRef) (sensor.Process, bool)) []string {
+func (r *relays) seen() []string {
 	r.mu.Lock()
-	what := maps.Clone(r.what) // process may read /proc, and flows are marked under the lock
+	what := maps.Clone(r.what)
 	r.mu.Unlock()
-	var out []string
-	for ref, kind := range what {
-		p, ok := process(ref)
-		if ok && p.Exited.IsZero() {
-			out = append(out, fmt.Sprintf("%s (pid %d) is a %s", p.Executable, ref.PID, kind))
-		}
-	}
-	slices.Sort(out)
-	return out
+	return inWords(what, "is a", r.process)
 }

@@ -40,7 +40,7 @@ func TestRelays(t *testing.T) {
 
 // What a relay opens for others is marked and has no client, unless it names it.
 func TestRelaysFlowsAreMarked(t *testing.T) {
-	r, owner := newRelays(), sensor.OwnerRef{Process: holder}
+	r, owner := newRelays(unknownProcess), sensor.OwnerRef{Process: holder}
 	asked := rules.Observation{Direction: rules.Inbound, Hidden: &rules.Hidden{Host: "x.example", By: "socks5"}}
 	r.mark(&asked, owner)
 	opened := rules.Observation{Direction: rules.Outbound}
@@ -88,7 +88,7 @@ func TestPrivateDNSIsNoticed(t *testing.T) {
 
 // A proxy that shows itself by its answer has its flows marked that ended before.
 func TestFlowsBeforeTheAnswerAreMarked(t *testing.T) {
-	r, owner := newRelays(), sensor.OwnerRef{Process: holder}
+	r, owner := newRelays(unknownProcess), sensor.OwnerRef{Process: holder}
 	opened := observed{o: rules.Observation{Direction: rules.Outbound, FlowID: "own"}, owner: owner, last: true}
 	other := observed{o: rules.Observation{Direction: rules.Outbound, FlowID: "other's"}, owner: sensor.OwnerRef{Process: another}, last: true}
 	r.ended(&opened)

@@ -68,7 +68,7 @@ func (c *Captures) Replay(ctx context.Context, host string) *Replay {
 	judge.Agent.Name = host
 	r := &Replay{ctx: ctx, findings: map[string]rules.Finding{}}
 	r.court = &court{
-		live: rules.NewLive(c.rules.set), enrich: c.enrich, relays: newRelays(), askers: newAskers(), systems: systems,
+		live: rules.NewLive(c.rules.set), enrich: c.enrich, relays: newRelays(unknownProcess), askers: newAskers(), systems: systems,
 		loss:   func(time.Time, time.Time) *rules.Loss { return nil },
 		report: r.keep,
 		ended:  func(*rules.Observation) {},

@@ -13,9 +13,9 @@ import (
 )
 
 func TestRelaysMarkTheirOwnFlows(t *testing.T) {
-	proxy := sensor.OwnerRef{Process: sensor.ProcessRef{PID: 7, Start: 1}}
-	reused := sensor.OwnerRef{Process: sensor.ProcessRef{PID: 7, Start: 2}}
-	r := newRelays()
+	proxy := sensor.OwnerRef{Process: sensor.ProcessRef{PID: 7, Start: startTick}}
+	reused := sensor.OwnerRef{Process: sensor.ProcessRef{PID: 7, Start: 2 * startTick}}
+	r := newRelays(unknownProcess)
 	before := rules.Observation{Direction: rules.Outbound}
 	r.mark(&before, proxy)
 	r.mark(&rules.Observation{Direction: rules.Inbound, Hidden: &rules.Hidden{Host: "x", By: "socks5"}}, proxy)
@@ -32,7 +32,7 @@ func TestRelaysMarkTheirOwnFlows(t *testing.T) {
 }
 
 func TestRelaysAreBounded(t *testing.T) {
-	r := newRelays()
+	r := newRelays(unknownProcess)
 	for i := range uint32(maxRelays + 10) {
 		r.mark(&rules.Observation{Direction: rules.Inbound, Local: rules.Endpoint{Port: 53}, Outcome: rules.OutcomeData},
 			sensor.OwnerRef{Process: sensor.ProcessRef{PID: i + 1, Start: 1}})

@@ -227,6 +227,19 @@ func (p *pipeline) tell(found map[sensor.FlowKey]rules.Identification, relays *r
 	}
 }
 
+// attributedOwners gives the owners of the attributed flows that are open.
+func (p *pipeline) attributedOwners() []sensor.ProcessRef {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	owners := map[sensor.ProcessRef]bool{}
+	p.table.Flows(func(f *flow.Flow) {
+		if f.Kept() && f.Owner.Process.PID != 0 {
+			owners[f.Owner.Process] = true
+		}
+	})
+	return slices.Collect(maps.Keys(owners))
+}
+
 // again reports the attributed flows of processes that have turned out to be
 // relays after these were reported.
 func (p *pipeline) again(owners []sensor.ProcessRef) {
@@ -263,7 +276,7 @@ func (a *Agent) watchTunnels(ctx context.Context) error {
 				a.pipeline.dismiss(a.socket.Process)
 			}
 			flows, passOn := a.pipeline.underWatch()
-			if again := a.relays.learnt(); len(again) > 0 {
+			if again := a.relays.learnt(a.pipeline.attributedOwners); len(again) > 0 {
 				a.pipeline.again(again)
 			}
 			if found := watcher.Look(now, flows, passOn); len(found) > 0 {

@@ -104,7 +104,7 @@ func TestHostShowsAFlow(t *testing.T) {
 	key := s.record(sensor.RecordOpen, 1, holder, rules.Outbound, vpnLocal, vpnRemote)
 	before := len(s.said)
 	id := rules.Identification{Protocol: "softether", State: "confirmed", Source: "host", Evidence: "a device"}
-	s.tell(map[sensor.FlowKey]rules.Identification{key: id, {Cookie: 99}: id}, newRelays())
+	s.tell(map[sensor.FlowKey]rules.Identification{key: id, {Cookie: 99}: id}, newRelays(unknownProcess))
 	s.record(sensor.RecordClose, 1, holder, rules.Outbound, vpnLocal, vpnRemote)
 	if len(s.said) < before+2 {
 		t.Fatalf("said %d times, want at once and at the end", len(s.said)-before)
@@ -122,7 +122,7 @@ func TestHostShowsAFlow(t *testing.T) {
 // A flow over loopback that the host shows to be a tunnel's makes the process at
 // its other end a relay, whose older flows are watched too.
 func TestRelayOfATunnel(t *testing.T) {
-	s, known := newStage(t), newRelays()
+	s, known := newStage(t), newRelays(unknownProcess)
 	s.opensTunnel(holder)
 	out := s.record(sensor.RecordOpen, 10, passer, rules.Outbound, vpnLocal, vpnRemote)
 	inside := s.record(sensor.RecordOpen, 11, holder, rules.Outbound, insideA, insideB)
@@ -137,7 +137,7 @@ func TestRelayOfATunnel(t *testing.T) {
 		t.Errorf("watched %v, want the relay's older flow", w)
 	}
 	s.tell(map[sensor.FlowKey]rules.Identification{out: id}, known)
-	if got := known.learnt(); len(got) != 1 || got[0] != passer {
+	if got := known.learnt(func() []sensor.ProcessRef { return []sensor.ProcessRef{holder, passer} }); len(got) != 1 || got[0] != passer {
 		t.Errorf("marked as relays: %v", got)
 	}
 	s.record(sensor.RecordClose, 12, passer, rules.Inbound, insideB, insideA)
@@ -152,7 +152,7 @@ func TestOrdinaryLoopbackIsNoRelay(t *testing.T) {
 	s.opensTunnel(holder)
 	inside := s.record(sensor.RecordOpen, 11, holder, rules.Outbound, insideA, insideB)
 	s.record(sensor.RecordOpen, 12, passer, rules.Inbound, insideB, insideA)
-	s.tell(map[sensor.FlowKey]rules.Identification{inside: {Protocol: "ssh", State: "confirmed"}}, newRelays())
+	s.tell(map[sensor.FlowKey]rules.Identification{inside: {Protocol: "ssh", State: "confirmed"}}, newRelays(unknownProcess))
 	if _, relays := s.underWatch(); len(relays) != 0 {
 		t.Errorf("relays %+v", relays)
 	}
