@@ -19,6 +19,7 @@ type dialect struct {
 	name     string
 	numbered bool   // parameters are $1, $2
 	lock     string // ends a SELECT whose row is then changed
+	bytewise string // orders text by its bytes
 	now      string // microseconds since 1970, by the database's clock
 
 	wordsValue string // makes the value of the column words of a text; empty: a table apart
@@ -39,6 +40,7 @@ var postgres = dialect{
 	name:       "postgres",
 	numbered:   true,
 	lock:       " FOR UPDATE",
+	bytewise:   ` COLLATE "C"`,
 	now:        "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
 	wordsValue: "array_to_tsvector(string_to_array(?, ' '))",
 	addWords:   "UPDATE findings SET words = array_to_tsvector(string_to_array(?, ' ')) WHERE key = ?",

@@ -1,6 +1,10 @@
 package store
 
-import "math/rand/v2"
+import (
+	"database/sql"
+	"math/rand/v2"
+	"slices"
+)
 
 // A finding's key is the time of its last flow in milliseconds, and a number that
 // tells those of one millisecond apart. So the order of keys is the order of the
@@ -17,25 +21,39 @@ func placeOf(us int64) int64 {
 	return max(1, min(us/1000, maxPlacedMS-1)) << placeBits
 }
 
-// place finds a key that is free. Another collector may take it in the meantime;
-// then the batch is refused and comes again.
-func (b *saver) place(r *row) (int64, error) {
-	base := placeOf(r.last)
-	for try := 0; ; try++ {
-		if try > 0 && try%8 == 0 {
-			base += 1 << placeBits // a crowded millisecond: into the next
-		}
-		key := base + rand.Int64N(1<<placeBits)
-		st, err := b.prepare("SELECT COUNT(*) FROM findings WHERE key = ?")
-		if err != nil {
-			return 0, err
-		}
-		var taken int
-		if err := st.QueryRowContext(b.ctx, key).Scan(&taken); err != nil {
-			return 0, err
-		}
-		if taken == 0 {
-			return key, nil
-		}
+var takenKeys = statement{"SELECT key FROM findings WHERE key IN (", "?", ")"}
+
+// places finds a key that is free for each row. Another collector may take one in
+// the meantime; then the batch is refused and comes again.
+func (b *saver) places(rows []row) ([]int64, error) {
+	keys := make([]int64, len(rows))
+	tried := map[int64]bool{} // in this batch, whether free or not
+	want := make([]int, len(rows))
+	for i := range want {
+		want[i] = i
 	}
+	for try := int64(0); len(want) > 0; try++ {
+		ask := make([][]any, len(want))
+		for k, i := range want {
+			// After some tries: a crowded millisecond, so into the next.
+			base := placeOf(rows[i].last) + try/8<<placeBits
+			for keys[i] = 0; keys[i] == 0 || tried[keys[i]]; {
+				keys[i] = base + rand.Int64N(1<<placeBits)
+			}
+			tried[keys[i]] = true
+			ask[k] = []any{keys[i]}
+		}
+		taken := map[int64]bool{}
+		err := b.run(takenKeys, ask, func(rows *sql.Rows) error {
+			var key int64
+			err := rows.Scan(&key)
+			taken[key] = true
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		want = slices.DeleteFunc(want, func(i int) bool { return !taken[keys[i]] })
+	}
+	return keys, nil
 }

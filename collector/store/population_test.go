@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -232,23 +233,21 @@ func (p population) insert(b *testing.B, s *Store, items <-chan []item) {
 	for _, text := range []string{"PRAGMA synchronous = OFF", "PRAGMA cache_size = -800000", "INSERT INTO findings_words (findings_words, rank) VALUES ('hashsize', 67108864)"} {
 		execute(b, s, text)
 	}
-	load := "INSERT INTO findings (" + rowColumns + ", key, stored) VALUES (?" + strings.Repeat(", ?", strings.Count(rowColumns, ",")+2) + ")"
+	load := statement{"INSERT INTO findings (" + rowColumns + ", key, stored) VALUES ", tuple(strings.Count(rowColumns, ",") + 3), ""}
 	for list := range items {
 		err := s.tx(b.Context(), func(tx *sql.Tx) error {
-			x := saver{ctx: b.Context(), tx: tx, dialect: s.dialect, statements: map[string]*sql.Stmt{}, index: map[findingKey]indexed{}}
+			x := saver{ctx: b.Context(), tx: tx, dialect: s.dialect, index: map[findingKey]indexed{}}
+			var findings, entities, revisions [][]any
 			for i := range list {
 				it := &list[i]
 				key := it.key()
-				if _, err := x.exec(load, append(it.row.values(), key, it.row.received)...); err != nil {
-					return err
-				}
+				findings = append(findings, append(it.row.values(), key, it.row.received))
 				x.index[findingKey{it.row.agent, it.row.id}] = indexed{key, it.words}
-				if _, err := x.exec("INSERT INTO finding_entities (key, entity) VALUES (?, ?)", key, it.entity); err != nil {
-					return err
-				}
-				if _, err := x.exec(insertRevision, it.row.agent, it.row.id, 1, it.row.state, it.row.severity, 1, it.row.received, "e", it.seq); err != nil {
-					return err
-				}
+				entities = append(entities, []any{key, it.entity})
+				revisions = append(revisions, []any{it.row.agent, it.row.id, 1, it.row.state, it.row.severity, 1, it.row.received, "e", it.seq})
+			}
+			if err := errors.Join(x.run(load, findings, nil), x.run(insertEntities, entities, nil), x.run(insertRevision, revisions, nil)); err != nil {
+				return err
 			}
 			return x.addWords()
 		})

@@ -26,9 +26,28 @@ type Sequence struct {
 
 type epochKey struct{ agent, epoch string }
 
-// saveSequences notes the numbers of a batch. Rows are taken in order, so that
-// two collectors cannot wait for each other.
-func (s *Store) saveSequences(ctx context.Context, tx *sql.Tx, batch []stream.Entry) error {
+var insertSequences = statement{
+	"INSERT INTO sequences (agent, epoch, ranges, rejected, updated, begun) VALUES ", "(?, ?, '', 0, 0, ?)",
+	" ON CONFLICT DO NOTHING",
+}
+
+// readSequences locks what is then changed, in order.
+func (d dialect) readSequences() statement {
+	return statement{
+		"SELECT agent, epoch, ranges, rejected FROM sequences WHERE (agent, epoch) IN (VALUES ", tuple(2),
+		") ORDER BY agent" + d.bytewise + ", epoch" + d.bytewise + d.lock,
+	}
+}
+
+// updateSequences changes rows that are there.
+var updateSequences = statement{
+	"INSERT INTO sequences (agent, epoch, ranges, rejected, updated) VALUES ", tuple(5),
+	" ON CONFLICT (agent, epoch) DO UPDATE SET ranges = excluded.ranges, rejected = excluded.rejected, updated = excluded.updated",
+}
+
+// sequences notes the numbers of a batch. Rows are taken in order, so that two
+// collectors cannot wait for each other.
+func (b *saver) sequences(batch []stream.Entry) error {
 	groups := map[epochKey][]*stream.Entry{}
 	for i := range batch {
 		if batch[i].Agent == stream.Collector || batch[i].Kind != "" {
@@ -40,29 +59,39 @@ func (s *Store) saveSequences(ctx context.Context, tx *sql.Tx, batch []stream.En
 	keys := slices.SortedFunc(maps.Keys(groups), func(a, b epochKey) int {
 		return cmp.Or(cmp.Compare(a.agent, b.agent), cmp.Compare(a.epoch, b.epoch))
 	})
+	var begun, asked, changed [][]any
 	for _, k := range keys {
-		if err := s.saveSequence(ctx, tx, k, groups[k]); err != nil {
-			return fmt.Errorf("save sequence: %w", err)
+		begun = append(begun, []any{k.agent, k.epoch, micros(earliest(groups[k]))})
+		asked = append(asked, []any{k.agent, k.epoch})
+	}
+	if err := b.run(insertSequences, begun, nil); err != nil {
+		return fmt.Errorf("begin sequences: %w", err)
+	}
+	err := b.run(b.dialect.readSequences(), asked, func(rows *sql.Rows) error {
+		var k epochKey
+		var text string
+		var rejected int64
+		if err := rows.Scan(&k.agent, &k.epoch, &text, &rejected); err != nil {
+			return err
 		}
+		row, err := advance(k, text, rejected, groups[k])
+		changed = append(changed, row)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("read sequences: %w", err)
+	}
+	if err := b.run(updateSequences, changed, nil); err != nil {
+		return fmt.Errorf("save sequences: %w", err)
 	}
 	return nil
 }
 
-func (s *Store) saveSequence(ctx context.Context, tx *sql.Tx, k epochKey, entries []*stream.Entry) error {
-	_, err := tx.ExecContext(ctx, s.dialect.bind(`INSERT INTO sequences (agent, epoch, ranges, rejected, updated, begun)
-VALUES (?, ?, '', 0, 0, ?) ON CONFLICT DO NOTHING`), k.agent, k.epoch, micros(earliest(entries)))
-	if err != nil {
-		return err
-	}
-	var text string
-	var rejected int64
-	query := s.dialect.bind("SELECT ranges, rejected FROM sequences WHERE agent = ? AND epoch = ?" + s.dialect.lock)
-	if err := tx.QueryRowContext(ctx, query, k.agent, k.epoch).Scan(&text, &rejected); err != nil {
-		return err
-	}
+// advance gives the row of a sequence after some entries more.
+func advance(k epochKey, text string, rejected int64, entries []*stream.Entry) ([]any, error) {
 	ranges, err := parseRanges(text)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var updated time.Time
 	for _, e := range entries {
@@ -73,9 +102,7 @@ VALUES (?, ?, '', 0, 0, ?) ON CONFLICT DO NOTHING`), k.agent, k.epoch, micros(ea
 			updated = e.Received
 		}
 	}
-	_, err = tx.ExecContext(ctx, s.dialect.bind("UPDATE sequences SET ranges = ?, rejected = ?, updated = ? WHERE agent = ? AND epoch = ?"),
-		ranges.String(), rejected, micros(updated), k.agent, k.epoch)
-	return err
+	return []any{k.agent, k.epoch, ranges.String(), rejected, micros(updated)}, nil
 }
 
 func earliest(entries []*stream.Entry) time.Time {

@@ -27,6 +27,7 @@ func TestStore(t *testing.T) {
 		test func(*testing.T, *Store)
 	}{
 		{"keeps the highest revision", testHighestRevision},
+		{"a batch of many", testBatch},
 		{"keeps what it does not know", testNewerDocument},
 		{"agents cannot touch each other's", testAgentsApart},
 		{"searches", testSearch},
