@@ -13,7 +13,7 @@ var ceilings = map[string]uint32{
 	"exec": 70_000, "fork": 500, "exit": 500, "device": 500,
 	"set_state": 2_000, "error_report": 500, "destroy": 1_000,
 	"connect4": 1_500, "connect6": 1_500, "sendmsg4": 1_500, "sendmsg6": 1_500, "release": 2_000,
-	"ingress": 200_000, "egress": 300_000, "files": 2_000,
+	"ingress": 400_000, "egress": 450_000, "files": 2_000,
 }
 
 func TestVerifierCost(t *testing.T) {
