@@ -3,8 +3,8 @@ package e2e
 import (
 	"fmt"
 	"net/netip"
-	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -60,6 +60,7 @@ pid_filename %[2]s/squid.pid
 coredump_dir %[2]s
 shutdown_lifetime 1 seconds
 pinger_enable off
+server_persistent_connections off
 cache_effective_user proxy
 `, relayPort, l.dir))
 	l.run("chown", "proxy", l.dir)
@@ -90,48 +91,77 @@ socks pass { from: 0.0.0.0/0 to: 0.0.0.0/0 }
 
 // TestRelays: behind a relay the client's flow names its true remote, the relay is
 // marked an intermediary at both of its ends, and doctor names it.
-// Known to fail: dante, whose processes hand a request from one to the next, so that
-// its own flow is another process's; squid's CONNECT now and then.
 func TestRelays(t *testing.T) {
-	if os.Getenv(labEnv) == "" {
-		t.Skip("not every relay is marked yet; runs with " + labEnv + "=1 (make test-lab)")
-	}
 	s := newSite(t, "")
 	for i, r := range relayPrograms {
-		t.Run(r.name, func(t *testing.T) {
-			l := newLab(t, byte(40+i))
-			serveHTTP(t, l.server, fmt.Sprintf("%s:%d", l.remote, targetPort))
-			executable := r.run(l)
-			target := fmt.Sprintf("http://%s:%d/", l.remote, targetPort)
-			l.client.Run(t, testenv.Tool(t, "curl"), append([]string{"-s", "-o", "/dev/null"}, r.ask(l, target)...)...)
-			names := func(o *rules.Observation) bool {
-				return o.Hidden != nil && o.Hidden.Addr == l.remote && o.Hidden.Port == targetPort && o.Hidden.By == r.by
-			}
-			out := s.await(t, "the client's, which names the true remote", func(f *rules.Finding) bool {
-				return ownedBy(f, rules.Outbound, "curl") && names(&f.Observation)
-			})
-			if out.Observation.Owner.Intermediary != "" {
-				t.Errorf("the client is marked as a %s", out.Observation.Owner.Intermediary)
-			}
-			s.await(t, "the relay's inbound, marked", func(f *rules.Finding) bool {
-				return ownedBy(f, rules.Inbound, executable) && names(&f.Observation) && f.Observation.Owner.Intermediary == "proxy"
-			})
-			own := s.await(t, "the relay's own flow, marked", func(f *rules.Finding) bool {
-				return ownedBy(f, rules.Outbound, executable) && f.Observation.Remote.Addr == l.remote && f.Observation.Owner.Intermediary == "proxy"
-			})
-			if !strings.Contains(fmt.Sprint(own.Observation.Notes), "client unknown") {
-				t.Errorf("notes %v do not say that the client is unknown", own.Observation.Notes)
-			}
-			s.doctorNames(t, executable, "is a proxy")
-		})
+		t.Run(r.name, func(t *testing.T) { relayed(t, s, newLab(t, byte(40+i)), r) })
 	}
 	t.Run("haproxy, PROXY header", func(t *testing.T) { proxyHeader(t, s) })
 	t.Run("dnsmasq", func(t *testing.T) { localResolver(t, s) })
 }
 
-func ownedBy(f *rules.Finding, d rules.Direction, executable string) bool {
-	p := f.Observation.Owner.Process
-	return f.Observation.Direction == d && p != nil && filepath.Base(p.Executable) == executable
+// relayed asks twice: the first request shows what the program is, by which time
+// its own flow may be over, and the second finds it known.
+func relayed(t *testing.T, s *site, l *lab, r relay) {
+	serveHTTP(t, l.server, fmt.Sprintf("%s:%d", l.remote, targetPort))
+	executable := r.run(l)
+	ask := func() {
+		l.client.Run(t, testenv.Tool(t, "curl"), append([]string{"-s", "-o", "/dev/null"}, r.ask(l, fmt.Sprintf("http://%s:%d/", l.remote, targetPort))...)...)
+	}
+	names := func(o *rules.Observation) bool {
+		return o.Hidden != nil && o.Hidden.Addr == l.remote && o.Hidden.Port == targetPort && o.Hidden.By == r.by
+	}
+	ask()
+	out := s.await(t, "the client's, which names the true remote", func(f *rules.Finding) bool {
+		return ownedBy(&f.Observation, rules.Outbound, "curl") && names(&f.Observation)
+	})
+	if out.Observation.Owner.Intermediary != "" {
+		t.Errorf("the client is marked as a %s", out.Observation.Owner.Intermediary)
+	}
+	s.agent.until(t, "both flows of the relay are in findings that are marked", func() bool {
+		return s.marked(t, executable, l.remote) >= 2
+	})
+	s.doctorNames(t, executable, "is a proxy")
+	ask()
+	s.ended(t, "the relay's inbound, marked", func(o *rules.Observation) bool {
+		return ownedBy(o, rules.Inbound, executable) && names(o) && o.Owner.Intermediary == "proxy"
+	})
+	s.ended(t, "the relay's own, marked, with a client that is unknown", func(o *rules.Observation) bool {
+		return ownedBy(o, rules.Outbound, executable) && o.Remote.Addr == l.remote && o.Owner.Intermediary == "proxy" &&
+			strings.Contains(fmt.Sprint(o.Notes), "client unknown")
+	})
+}
+
+// marked counts the flows of a program in the findings about an address that mark
+// it, as they stand. A finding is not about a direction: where both ends of a relay
+// are one user's, one finding has both flows, and shows one of them.
+func (s *site) marked(t *testing.T, executable string, remote netip.Addr) (flows uint64) {
+	newest := map[string]rules.Finding{}
+	for _, f := range s.exported(t) {
+		if ours(&f) && f.Revision > newest[f.ID].Revision {
+			newest[f.ID] = f
+		}
+	}
+	for _, f := range newest {
+		o := &f.Observation
+		if ownedBy(o, o.Direction, executable) && f.Matches[0].Indicator.Value == remote.String() && o.Owner.Intermediary == "proxy" {
+			flows += f.Count
+		}
+	}
+	return flows
+}
+
+// ended waits for a flow in the flow log.
+func (s *site) ended(t *testing.T, what string, wanted func(*rules.Observation) bool) {
+	t.Helper()
+	s.agent.until(t, "the flow log has "+what, func() bool {
+		return slices.ContainsFunc(s.flows(t), func(o rules.Observation) bool { return wanted(&o) })
+	})
+}
+
+func ownedBy(o *rules.Observation, d rules.Direction, executable string) bool {
+	p := o.Owner.Process
+	return o.Direction == d && p != nil && filepath.Base(p.Executable) == executable
 }
 
 // doctorNames looks for a line about the program.
@@ -171,7 +201,7 @@ backend out
 	l.client.Run(t, testenv.Tool(t, "curl"), "-s", "-o", "/dev/null", fmt.Sprintf("http://%s:%d/", testenv.ClientAddr, relayPort))
 	f := s.await(t, "haproxy's, which names its client", func(f *rules.Finding) bool {
 		o := &f.Observation
-		return ownedBy(f, rules.Outbound, "haproxy") && o.Remote.Addr == l.remote && o.Hidden != nil && o.Hidden.By == "proxy_header"
+		return ownedBy(o, rules.Outbound, "haproxy") && o.Remote.Addr == l.remote && o.Hidden != nil && o.Hidden.By == "proxy_header"
 	})
 	if got := f.Observation.Hidden.Addr; got != netip.MustParseAddr(testenv.ClientAddr) {
 		t.Errorf("the client is %s, want %s", got, testenv.ClientAddr)
@@ -199,6 +229,6 @@ func localResolver(t *testing.T, s *site) {
 	ask() // known as a resolver now
 	s.await(t, "the stub's own query, marked", func(f *rules.Finding) bool {
 		o := &f.Observation
-		return ownedBy(f, rules.Outbound, "dnsmasq") && o.Remote.Addr == l.remote && o.Owner.Intermediary == "resolver"
+		return ownedBy(o, rules.Outbound, "dnsmasq") && o.Remote.Addr == l.remote && o.Owner.Intermediary == "resolver"
 	})
 }
