@@ -3,6 +3,7 @@ package protocol
 import (
 	"flag"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -51,8 +52,8 @@ No program could be had of TeamViewer, AnyDesk, RustDesk, ZeroTier, Hamachi, Cit
 
 func page() string {
 	var b strings.Builder
-	head := strings.Replace(protocolsHead, "%d", decimal(MaxStream), 1)
-	b.WriteString(strings.Replace(head, "%d", decimal(MaxDatagrams), 1))
+	head := strings.Replace(protocolsHead, "%d", strconv.Itoa(MaxStream), 1)
+	b.WriteString(strings.Replace(head, "%d", strconv.Itoa(MaxDatagrams), 1))
 	for _, d := range Detectors() {
 		d.document(&b)
 	}
@@ -64,20 +65,14 @@ func page() string {
 	return strings.TrimRight(b.String(), "\n") + "\n"
 }
 
-func decimal(n int) string {
-	if n < 10 {
-		return string(rune('0' + n))
-	}
-	return decimal(n/10) + decimal(n%10)
-}
-
 func (d *Detector) document(b *strings.Builder) {
 	b.WriteString("## " + d.Name + "\n\n")
 	for _, row := range [...]struct{ name, text string }{
-		{"Recognised by", d.Doc.How}, {"Confirmed by", d.Doc.Confirms}, {"Limits", d.Doc.Limits}, {"Source", d.Doc.Source},
+		{"Recognised by", d.Doc.How}, {"Confirmed by", d.Doc.Confirms}, {"Limits", d.Doc.Limits},
 	} {
 		b.WriteString("- **" + row.name + "**: " + strings.ToUpper(row.text[:1]) + strings.TrimSuffix(row.text[1:], ".") + ".\n")
 	}
+	b.WriteString("- **Source**: " + strings.TrimSuffix(d.Doc.Source, ".") + ".\n") // names as their owners write them
 	var over []string
 	if d.TCP != nil {
 		over = append(over, "TCP")
@@ -86,7 +81,7 @@ func (d *Detector) document(b *strings.Builder) {
 		over = append(over, "UDP")
 	}
 	if d.Proto != 0 {
-		over = append(over, "IP protocol "+decimal(int(d.Proto)))
+		over = append(over, "IP protocol "+strconv.Itoa(int(d.Proto)))
 	}
 	if len(over) > 0 {
 		b.WriteString("- **Over**: " + strings.Join(over, ", ") + ".\n")
