@@ -66,8 +66,12 @@ func Append(ctx context.Context, s *store.Store, entries []stream.Entry) error {
 		list = append(list, e)
 	}
 	return s.AppendRecord(ctx, func(tx *store.RecordTx) error {
-		for i := range list {
-			if err := appendOne(tx, &list[i]); err != nil {
+		fresh, err := tx.New(list)
+		if err != nil {
+			return err
+		}
+		for i := range fresh {
+			if err := appendOne(tx, &fresh[i]); err != nil {
 				return err
 			}
 		}
@@ -76,19 +80,14 @@ func Append(ctx context.Context, s *store.Store, entries []stream.Entry) error {
 }
 
 func appendOne(tx *store.RecordTx, e *store.RecordEntry) error {
-	added, err := tx.Add(e)
-	if err != nil || !added {
-		return err
-	}
+	tx.Add(e)
 	hashes, err := tlog.StoredHashesForRecordHash(e.N, leafHash(*e), reader(tx.Hashes))
 	if err != nil {
 		return fmt.Errorf("hash record: %w", err)
 	}
 	first := tlog.StoredHashCount(e.N)
 	for i, h := range hashes {
-		if err := tx.AddHash(first+int64(i), h.String()); err != nil {
-			return err
-		}
+		tx.AddHash(first+int64(i), h.String())
 	}
 	return nil
 }

@@ -236,7 +236,7 @@ func (p population) insert(b *testing.B, s *Store, items <-chan []item) {
 	load := statement{"INSERT INTO findings (" + rowColumns + ", key, stored) VALUES ", tuple(strings.Count(rowColumns, ",") + 3), ""}
 	for list := range items {
 		err := s.tx(b.Context(), func(tx *sql.Tx) error {
-			x := saver{ctx: b.Context(), tx: tx, dialect: s.dialect, index: map[findingKey]indexed{}}
+			x := saver{bulk: bulk{b.Context(), tx, s.dialect}, index: map[findingKey]indexed{}}
 			var findings, entities, revisions [][]any
 			for i := range list {
 				it := &list[i]

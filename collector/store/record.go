@@ -26,27 +26,38 @@ type RecordEntry struct {
 
 // RecordTx is the record while one appends to it; nobody else does meanwhile.
 type RecordTx struct {
-	ctx  context.Context // of the append; a RecordTx does not outlive it
-	s    *Store
-	tx   *sql.Tx
+	bulk
 	Size int64
 
-	entry, hash *sql.Stmt
-	added       map[int64]string // hashes of this transaction
+	entries, hashes [][]any          // stored at the end
+	added           map[int64]string // hashes of this transaction
 }
+
+var (
+	// knownEntries finds those that the record has.
+	knownEntries = statement{
+		"SELECT kind, agent, id, revision FROM record_entries WHERE (kind, agent, id, revision) IN (VALUES ",
+		"(?, ?, ?, CAST(? AS BIGINT))", ")",
+	}
+	insertEntries = statement{"INSERT INTO record_entries (n, kind, agent, id, revision, received, salt, digest, document) VALUES ", tuple(9), ""}
+	insertHashes  = statement{"INSERT INTO record_hashes (place, hash) VALUES ", tuple(2), ""}
+)
 
 // AppendRecord runs f in a transaction that holds the record's head.
 func (s *Store) AppendRecord(ctx context.Context, f func(*RecordTx) error) error {
 	return s.tx(ctx, func(tx *sql.Tx) error {
-		r := &RecordTx{ctx: ctx, s: s, tx: tx, added: map[int64]string{}}
+		r := &RecordTx{bulk: bulk{ctx, tx, s.dialect}, added: map[int64]string{}}
 		if err := tx.QueryRowContext(ctx, "SELECT size FROM record_head WHERE one = 1"+s.dialect.lock).Scan(&r.Size); err != nil {
 			return fmt.Errorf("read record's head: %w", err)
 		}
-		if err := r.prepare(); err != nil {
-			return err
-		}
 		if err := f(r); err != nil {
 			return err
+		}
+		if err := r.run(insertEntries, r.entries, nil); err != nil {
+			return fmt.Errorf("append record: %w", err)
+		}
+		if err := r.run(insertHashes, r.hashes, nil); err != nil {
+			return fmt.Errorf("append record's hashes: %w", err)
 		}
 		if _, err := tx.ExecContext(ctx, s.dialect.bind("UPDATE record_head SET size = ? WHERE one = 1"), r.Size); err != nil {
 			return fmt.Errorf("move record's head: %w", err)
@@ -55,40 +66,52 @@ func (s *Store) AppendRecord(ctx context.Context, f func(*RecordTx) error) error
 	})
 }
 
-func (r *RecordTx) prepare() error {
-	var err error
-	if r.entry, err = r.tx.PrepareContext(r.ctx, r.s.dialect.bind(`INSERT INTO record_entries (n, kind, agent, id, revision, received, salt, digest, document)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (kind, agent, id, revision) DO NOTHING`)); err != nil {
-		return fmt.Errorf("prepare statement: %w", err)
-	}
-	if r.hash, err = r.tx.PrepareContext(r.ctx, r.s.dialect.bind("INSERT INTO record_hashes (place, hash) VALUES (?, ?)")); err != nil {
-		return fmt.Errorf("prepare statement: %w", err)
-	}
-	return nil
+// recordKey tells entries apart.
+type recordKey struct {
+	kind, agent, id string
+	revision        int64
 }
 
-// Add puts an entry at the record's end; false where the record has it already.
-func (r *RecordTx) Add(e *RecordEntry) (bool, error) {
-	e.N = r.Size
-	res, err := r.entry.ExecContext(r.ctx, e.N, e.Kind, e.Agent, e.ID, int64(e.Revision), micros(e.Received), e.Salt, e.Digest, e.Document)
+func (e *RecordEntry) key() recordKey { return recordKey{e.Kind, e.Agent, e.ID, int64(e.Revision)} }
+
+// New gives those of the entries that the record does not have, each once.
+func (r *RecordTx) New(list []RecordEntry) ([]RecordEntry, error) {
+	rows := make([][]any, len(list))
+	for i := range list {
+		k := list[i].key()
+		rows[i] = []any{k.kind, k.agent, k.id, k.revision}
+	}
+	known := map[recordKey]bool{}
+	err := r.run(knownEntries, rows, func(rows *sql.Rows) error {
+		var k recordKey
+		err := rows.Scan(&k.kind, &k.agent, &k.id, &k.revision)
+		known[k] = true
+		return err
+	})
 	if err != nil {
-		return false, fmt.Errorf("append record: %w", err)
+		return nil, fmt.Errorf("look entries up in the record: %w", err)
 	}
-	n, err := res.RowsAffected()
-	if err != nil || n == 0 {
-		return false, err
+	var fresh []RecordEntry
+	for i := range list {
+		if k := list[i].key(); !known[k] {
+			known[k] = true
+			fresh = append(fresh, list[i])
+		}
 	}
+	return fresh, nil
+}
+
+// Add puts an entry that New gave at the record's end.
+func (r *RecordTx) Add(e *RecordEntry) {
+	e.N = r.Size
 	r.Size++
-	return true, nil
+	r.entries = append(r.entries, []any{e.N, e.Kind, e.Agent, e.ID, int64(e.Revision), micros(e.Received), e.Salt, e.Digest, e.Document})
 }
 
 // AddHash keeps a hash of the tree.
-func (r *RecordTx) AddHash(place int64, hash string) error {
-	if _, err := r.hash.ExecContext(r.ctx, place, hash); err != nil {
-		return fmt.Errorf("append record's hash: %w", err)
-	}
+func (r *RecordTx) AddHash(place int64, hash string) {
+	r.hashes = append(r.hashes, []any{place, hash})
 	r.added[place] = hash
-	return nil
 }
 
 // Hashes reads hashes of the tree, those that were just added among them.
@@ -114,7 +137,7 @@ func (r *RecordTx) Hashes(places []int64) ([]string, error) {
 
 func (r *RecordTx) kept(places []int64) ([]string, error) {
 	return recordHashes(places, func(query string, args []any) (*sql.Rows, error) {
-		return r.tx.QueryContext(r.ctx, r.s.dialect.bind(query), args...)
+		return r.tx.QueryContext(r.ctx, r.dialect.bind(query), args...)
 	})
 }
 

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"database/sql"
 	"fmt"
 	"strings"
@@ -50,9 +51,16 @@ func rowBytes(rows [][]any) int {
 	return n
 }
 
+// bulk runs statements for many rows in a transaction.
+type bulk struct {
+	ctx     context.Context // of the transaction; a bulk does not outlive it
+	tx      *sql.Tx
+	dialect dialect
+}
+
 // run runs a statement for all rows, in order, and calls scan for every row it
 // answers with; scan may be nil.
-func (b *saver) run(s statement, rows [][]any, scan func(*sql.Rows) error) error {
+func (b bulk) run(s statement, rows [][]any, scan func(*sql.Rows) error) error {
 	for len(rows) > 0 {
 		n := step(rows)
 		var args []any
@@ -67,7 +75,7 @@ func (b *saver) run(s statement, rows [][]any, scan func(*sql.Rows) error) error
 	return nil
 }
 
-func (b *saver) query(text string, args []any, scan func(*sql.Rows) error) error {
+func (b bulk) query(text string, args []any, scan func(*sql.Rows) error) error {
 	text = b.dialect.bind(text)
 	if scan == nil {
 		_, err := b.tx.ExecContext(b.ctx, text, args...)

@@ -72,3 +72,49 @@ func TestStep(t *testing.T) {
 		}
 	}
 }
+
+// testRecord appends batches that overlap and repeat themselves.
+func testRecord(t *testing.T, s *Store) {
+	before, err := s.RecordSize(t.Context()) // the tests share PostgreSQL's record
+	if err != nil {
+		t.Fatal(err)
+	}
+	appended := func(from, to int) (n int) {
+		t.Helper()
+		var list []RecordEntry
+		for i := from; i < to; i++ {
+			e := RecordEntry{Kind: "finding", Agent: "a", ID: fmt.Sprint("f", i/2), Revision: uint64(1 + i%2), Received: start, Document: "{}"}
+			list = append(list, e, e)
+		}
+		err := s.AppendRecord(t.Context(), func(r *RecordTx) error {
+			fresh, err := r.New(list)
+			for i := range fresh {
+				r.Add(&fresh[i])
+				r.AddHash(fresh[i].N, fresh[i].ID)
+			}
+			n = len(fresh)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for _, tt := range []struct{ from, to, want int }{{0, 100, 100}, {50, 170, 70}, {0, 170, 0}} {
+		if got := appended(tt.from, tt.to); got != tt.want {
+			t.Errorf("of entries %d to %d, %d were new, not %d", tt.from, tt.to, got, tt.want)
+		}
+	}
+	list, err := s.Record(t.Context(), before, 1000)
+	if err != nil || len(list) != 170 {
+		t.Fatalf("%d entries, %v", len(list), err)
+	}
+	for i, e := range list {
+		if e.N != before+int64(i) || e.ID != fmt.Sprint("f", i/2) || e.Revision != uint64(1+i%2) {
+			t.Fatalf("entry %d is %+v", i, e)
+		}
+	}
+	if hashes, err := s.RecordHashes(t.Context(), []int64{before, before + 169}); err != nil || fmt.Sprint(hashes) != "[f0 f84]" {
+		t.Errorf("hashes %v, %v", hashes, err)
+	}
+}

@@ -44,7 +44,7 @@ func (s *Store) Save(ctx context.Context, batch []stream.Entry) error {
 	sorted := slices.Clone(batch)
 	slices.SortStableFunc(sorted, func(a, b stream.Entry) int { return cmp.Or(cmp.Compare(a.Agent, b.Agent), cmp.Compare(a.ID, b.ID)) })
 	return s.tx(ctx, func(tx *sql.Tx) error {
-		b := saver{ctx: ctx, tx: tx, dialect: s.dialect, came: map[string][]int64{}, index: map[findingKey]indexed{}, now: micros(time.Now())}
+		b := saver{bulk: bulk{ctx, tx, s.dialect}, came: map[string][]int64{}, index: map[findingKey]indexed{}, now: micros(time.Now())}
 		if err := b.findings(sorted); err != nil {
 			return err
 		}
@@ -60,12 +60,10 @@ func (s *Store) Save(ctx context.Context, batch []stream.Entry) error {
 
 // saver stores a batch.
 type saver struct {
-	ctx     context.Context // of the batch; a saver does not outlive it
-	tx      *sql.Tx
-	dialect dialect
-	now     int64                  // when the batch is stored
-	came    map[string][]int64     // of new revisions, the time of receipt, by agent
-	index   map[findingKey]indexed // what goes into the full-text index at the end
+	bulk
+	now   int64                  // when the batch is stored
+	came  map[string][]int64     // of new revisions, the time of receipt, by agent
+	index map[findingKey]indexed // what goes into the full-text index at the end
 }
 
 // incoming is a finding of a batch.

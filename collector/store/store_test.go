@@ -28,6 +28,7 @@ func TestStore(t *testing.T) {
 	}{
 		{"keeps the highest revision", testHighestRevision},
 		{"a batch of many", testBatch},
+		{"the record", testRecord},
 		{"keeps what it does not know", testNewerDocument},
 		{"agents cannot touch each other's", testAgentsApart},
 		{"searches", testSearch},
