@@ -211,14 +211,7 @@ func (t *Table) Record(r *sensor.FlowRecord) {
 	if f == nil {
 		f = t.openRecord(r)
 	}
-	t.applyRecord(f, r)
-	switch r.Kind {
-	case sensor.RecordClose:
-		f.Ended = true
-		t.close(f)
-	case sensor.RecordUpdate:
-		t.emit(f, Updated)
-	}
+	t.account(f, r)
 }
 
 // tunnelRecord takes the account of a flow that has no socket, a kernel tunnel's.
@@ -241,6 +234,11 @@ func (t *Table) tunnelRecord(r *sensor.FlowRecord) {
 	case f == nil:
 		f = t.openRecord(r)
 	}
+	t.account(f, r)
+}
+
+// account adds the record to its flow, which it may end.
+func (t *Table) account(f *Flow, r *sensor.FlowRecord) {
 	t.applyRecord(f, r)
 	switch r.Kind {
 	case sensor.RecordClose:
