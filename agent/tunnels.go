@@ -165,7 +165,7 @@ func (p *pipeline) process(e *sensor.ProcessEvent) {
 
 // dismiss ends the watch of those that run no more. They are asked for outside the
 // lock: it is reading /proc.
-func (p *pipeline) dismiss(process func(sensor.ProcessRef) (sensor.Process, bool)) {
+func (p *pipeline) dismiss(process processes) {
 	p.mu.Lock()
 	watched := slices.Collect(maps.Keys(p.tunnels.holders))
 	p.mu.Unlock()
@@ -206,6 +206,9 @@ func (p *pipeline) underWatch() ([]hostevidence.Flow, map[sensor.ProcessRef]host
 
 // tell takes over what the host shows and reports the flows.
 func (p *pipeline) tell(found map[sensor.FlowKey]rules.Identification, relays *relays) {
+	for _, ref := range p.passing(found) { // outside the lock: it may read /proc
+		relays.tunnel(ref)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for f := range p.tunnels.flows {
@@ -214,9 +217,6 @@ func (p *pipeline) tell(found map[sensor.FlowKey]rules.Identification, relays *r
 			continue
 		}
 		p.tunnels.flows[f] = &id
-		if _, passes := p.tunnels.relays[f.Owner.Process]; passes {
-			relays.tunnel(f.Owner.Process)
-		}
 		p.report(f)
 		if id.State != "confirmed" || !f.Remote().Addr().IsLoopback() {
 			continue
@@ -225,6 +225,20 @@ func (p *pipeline) tell(found map[sensor.FlowKey]rules.Identification, relays *r
 			p.passesOn(other, id)
 		}
 	}
+}
+
+// passing gives the owners of what was found that pass tunnels on.
+func (p *pipeline) passing(found map[sensor.FlowKey]rules.Identification) []sensor.ProcessRef {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	owners := map[sensor.ProcessRef]bool{}
+	for f := range p.tunnels.flows {
+		_, told := found[f.Key]
+		if _, passes := p.tunnels.relays[f.Owner.Process]; told && passes {
+			owners[f.Owner.Process] = true
+		}
+	}
+	return slices.Collect(maps.Keys(owners))
 }
 
 // attributedOwners gives the owners of the attributed flows that are open.
