@@ -88,17 +88,10 @@ type Tokens interface {
 
 // API answers programs.
 type API struct {
-	cfg       Config
-	store     Store
-	fleet     Fleet
-	exporters Exporters
-	desk      Desk
-	tokens    Tokens
-	packs     Packs
-	reports   Reports
-	limits    []limit.Bound
-	version   string
-	logger    hclog.Logger
+	cfg     Config
+	parts   Parts
+	version string
+	logger  hclog.Logger
 
 	requests *limit.Keyed  // by token
 	refused  *limit.Keyed  // by address, of those without a valid token
@@ -111,8 +104,7 @@ type API struct {
 // New makes the API.
 func New(cfg Config, p Parts, version string, logger hclog.Logger) *API {
 	return &API{
-		cfg: cfg, store: p.Store, fleet: p.Fleet, exporters: p.Exporters, desk: p.Desk, tokens: p.Tokens, packs: p.Packs, reports: p.Reports, limits: p.Limits,
-		version: version, logger: logger.Named("api"), stop: make(chan struct{}), streams: map[string]int{},
+		cfg: cfg, parts: p, version: version, logger: logger.Named("api"), stop: make(chan struct{}), streams: map[string]int{},
 		requests: limit.NewKeyed(cfg.RequestsPerSecond, int(10*cfg.RequestsPerSecond)), refused: limit.NewKeyed(float64(cfg.RefusedPerMinute)/60, cfg.RefusedPerMinute),
 	}
 }
@@ -263,7 +255,7 @@ func (a *API) authenticate(r *http.Request) (account.Principal, error) {
 	if !ok || len(secret) > 200 {
 		return account.Principal{}, account.ErrToken
 	}
-	return a.tokens.Token(r.Context(), secret)
+	return a.parts.Tokens.Token(r.Context(), secret)
 }
 
 // badRequest is an error of the one who asks.

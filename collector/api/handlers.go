@@ -16,7 +16,7 @@ func (a *API) findings(r request) (any, error) {
 	if err != nil {
 		return nil, badRequest{err}
 	}
-	page, err := a.store.Findings(r.Context(), q)
+	page, err := a.parts.Store.Findings(r.Context(), q)
 	if err != nil {
 		return nil, err
 	}
@@ -27,17 +27,17 @@ func (a *API) findings(r request) (any, error) {
 }
 
 func (a *API) finding(r request) (any, error) {
-	return a.store.Finding(r.Context(), r.PathValue("agent"), r.PathValue("id"))
+	return a.parts.Store.Finding(r.Context(), r.PathValue("agent"), r.PathValue("id"))
 }
 
 func (a *API) revisions(r request) (any, error) {
-	return list(a.store.Revisions(r.Context(), r.PathValue("agent"), r.PathValue("id"), a.cfg.List))
+	return list(a.parts.Store.Revisions(r.Context(), r.PathValue("agent"), r.PathValue("id"), a.cfg.List))
 }
 
 // evidence notes the look before it shows anything.
 func (a *API) evidence(r request) (any, error) {
 	agent, id := r.PathValue("agent"), r.PathValue("id")
-	e, err := a.store.Evidence(r.Context(), agent, id)
+	e, err := a.parts.Store.Evidence(r.Context(), agent, id)
 	if err != nil {
 		return nil, err
 	}
@@ -50,23 +50,23 @@ func (a *API) release(r request) (any, error) { return nil, a.setHold(r, false, 
 
 func (a *API) setHold(r request, hold bool, action string) error {
 	agent, id := r.PathValue("agent"), r.PathValue("id")
-	if err := a.store.SetLegalHold(r.Context(), agent, id, hold); err != nil {
+	if err := a.parts.Store.SetLegalHold(r.Context(), agent, id, hold); err != nil {
 		return err
 	}
 	return a.log(r, action, agent+"/"+id)
 }
 
 func (a *API) log(r request, action, subject string) error {
-	return a.store.LogAccess(r.Context(), store.Access{At: time.Now(), Actor: r.who.Name, Action: action, Subject: subject, Address: r.RemoteAddr})
+	return a.parts.Store.LogAccess(r.Context(), store.Access{At: time.Now(), Actor: r.who.Name, Action: action, Subject: subject, Address: r.RemoteAddr})
 }
 
 func (a *API) agents(r request) (any, error) {
-	agents, err := a.fleet.Agents(r.Context(), time.Now())
+	agents, err := a.parts.Fleet.Agents(r.Context(), time.Now())
 	return list(fleet.Labelled(agents, r.URL.Query()["label"]), err)
 }
 
 func (a *API) decisions(r request) (any, error) {
-	return list(a.store.DecisionsOf(r.Context(), r.PathValue("agent"), r.PathValue("id")))
+	return list(a.parts.Store.DecisionsOf(r.Context(), r.PathValue("agent"), r.PathValue("id")))
 }
 
 // MaxBody bounds what is sent, in bytes.
@@ -88,21 +88,25 @@ func (a *API) decide(r request) (any, error) {
 	if err := read(r, "verdict", &v); err != nil {
 		return nil, err
 	}
-	return a.desk.Decide(r.Context(), r.PathValue("agent"), r.PathValue("id"), v, r.who.Name, r.RemoteAddr)
+	return a.parts.Desk.Decide(r.Context(), r.PathValue("agent"), r.PathValue("id"), v, r.who.Name, r.RemoteAddr)
 }
 
-func (a *API) assignments(r request) (any, error) { return list(a.packs.Assignments(r.Context())) }
+func (a *API) assignments(r request) (any, error) {
+	return list(a.parts.Packs.Assignments(r.Context()))
+}
 
-func (a *API) bounds(request) (any, error) { return a.limits, nil }
+func (a *API) bounds(request) (any, error) { return a.parts.Limits, nil }
 
-func (a *API) exporterStatus(r request) (any, error) { return list(a.exporters.Status(r.Context())) }
+func (a *API) exporterStatus(r request) (any, error) {
+	return list(a.parts.Exporters.Status(r.Context()))
+}
 
 func (a *API) parked(r request) (any, error) {
-	return list(a.store.Parked(r.Context(), r.URL.Query().Get("exporter"), a.cfg.List))
+	return list(a.parts.Store.Parked(r.Context(), r.URL.Query().Get("exporter"), a.cfg.List))
 }
 
 func (a *API) accessLog(r request) (any, error) {
-	return list(a.store.AccessLog(r.Context(), a.cfg.List))
+	return list(a.parts.Store.AccessLog(r.Context(), a.cfg.List))
 }
 
 // list makes an empty list of none, which JSON tells from null.

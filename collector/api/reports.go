@@ -35,7 +35,7 @@ func (a *API) askReport(r request) (any, error) {
 	if err := a.log(r, "asked for a report of the record", ReportSubject(q.Entity, q.From, q.To)); err != nil {
 		return nil, err
 	}
-	return a.reports.Ask(q, time.Now())
+	return a.parts.Reports.Ask(q, time.Now())
 }
 
 // ReportSubject is what the access log calls a report.
@@ -43,9 +43,9 @@ func ReportSubject(entity string, from, to time.Time) string {
 	return fmt.Sprintf("%s from %s to %s", entity, from.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339))
 }
 
-func (a *API) listReports(request) (any, error) { return a.reports.List(), nil }
+func (a *API) listReports(request) (any, error) { return a.parts.Reports.List(), nil }
 
-func (a *API) report(r request) (any, error) { return a.reports.Find(r.PathValue("report")) }
+func (a *API) report(r request) (any, error) { return a.parts.Reports.Find(r.PathValue("report")) }
 
 // file is a report to be sent.
 type file struct {
@@ -63,7 +63,7 @@ func (a *API) reportDocument(r request) (any, error) {
 	default:
 		return nil, badRequest{fmt.Errorf("format %q is unknown; give json or html", format)}
 	}
-	f, report, err := a.reports.Open(r.PathValue("report"), format)
+	f, report, err := a.parts.Reports.Open(r.PathValue("report"), format)
 	if err != nil {
 		return nil, err
 	}

@@ -104,7 +104,7 @@ func (s *streaming) serve(w http.ResponseWriter, r *http.Request) {
 
 // send writes what has arrived since.
 func (s *streaming) send(ctx context.Context, w http.ResponseWriter) (int, error) {
-	list, err := s.api.store.Arrived(ctx, s.query, s.after)
+	list, err := s.api.parts.Store.Arrived(ctx, s.query, s.after)
 	if err != nil {
 		return 0, err
 	}

@@ -99,17 +99,10 @@ type Accounts interface {
 
 // Console serves the pages.
 type Console struct {
-	store     Store
-	fleet     Fleet
-	exporters Exporters
-	desk      Desk
-	accounts  Accounts
-	packs     Packs
-	reports   Reports
-	limits    []limit.Bound
-	version   string
-	logger    hclog.Logger
-	pages     pages
+	parts   Parts
+	version string
+	logger  hclog.Logger
+	pages   pages
 }
 
 // New reads the templates.
@@ -118,10 +111,7 @@ func New(p Parts, version string, logger hclog.Logger) (*Console, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Console{
-		store: p.Store, fleet: p.Fleet, exporters: p.Exporters, desk: p.Desk, accounts: p.Accounts, packs: p.Packs, reports: p.Reports, limits: p.Limits,
-		version: version, logger: logger.Named("console"), pages: read,
-	}, nil
+	return &Console{parts: p, version: version, logger: logger.Named("console"), pages: read}, nil
 }
 
 // Handler serves the console at the root.
@@ -191,7 +181,7 @@ func (c *Console) signedIn(needs account.Permission, next page) http.Handler {
 			c.fail(w, r, account.Session{}, err)
 			return
 		}
-		if wait, ok := c.accounts.Admit(s); !ok {
+		if wait, ok := c.parts.Accounts.Admit(s); !ok {
 			limit.RetryAfter(w.Header(), wait)
 			c.fail(w, r, s, refusal{http.StatusTooManyRequests, "You ask too often. Wait a moment."})
 			return

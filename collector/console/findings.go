@@ -41,7 +41,7 @@ func (c *Console) findings(w http.ResponseWriter, r *http.Request, s account.Ses
 	status := http.StatusOK
 	q, err := store.ParseQuery(values)
 	if err == nil {
-		p.Page, err = c.store.Findings(r.Context(), q)
+		p.Page, err = c.parts.Store.Findings(r.Context(), q)
 		if err != nil && !errors.Is(err, store.ErrCursor) {
 			return err
 		}
@@ -54,7 +54,7 @@ func (c *Console) findings(w http.ResponseWriter, r *http.Request, s account.Ses
 		next.Set("cursor", p.Page.Next)
 		p.Next = "/findings?" + next.Encode()
 	}
-	if p.Counts, err = c.store.Counts(r.Context()); err != nil {
+	if p.Counts, err = c.parts.Store.Counts(r.Context()); err != nil {
 		return err
 	}
 	c.render(w, status, "findings", s, p)
@@ -77,7 +77,7 @@ type findingPage struct {
 
 func (c *Console) finding(w http.ResponseWriter, r *http.Request, s account.Session) error {
 	agent, id := r.PathValue("agent"), r.PathValue("id")
-	f, err := c.store.Finding(r.Context(), agent, id)
+	f, err := c.parts.Store.Finding(r.Context(), agent, id)
 	if err != nil {
 		return err
 	}
@@ -85,15 +85,15 @@ func (c *Console) finding(w http.ResponseWriter, r *http.Request, s account.Sess
 		Finding: f, Story: tell(&f.Finding), MayRead: s.May(account.ReadEvidence), MayHold: s.May(account.SetHold), MayDecide: s.May(account.Decide),
 		Path: findingPath(agent, id), Document: document(f.Finding),
 	}
-	if e, err := c.store.EvidenceFacts(r.Context(), agent, id); err == nil {
+	if e, err := c.parts.Store.EvidenceFacts(r.Context(), agent, id); err == nil {
 		p.Evidence = &e
 	} else if !isNotFound(err) {
 		return err
 	}
-	if p.Revisions, err = c.store.Revisions(r.Context(), agent, id, shownRevisions); err != nil {
+	if p.Revisions, err = c.parts.Store.Revisions(r.Context(), agent, id, shownRevisions); err != nil {
 		return err
 	}
-	if p.Decisions, err = c.store.DecisionsOf(r.Context(), agent, id); err != nil {
+	if p.Decisions, err = c.parts.Store.DecisionsOf(r.Context(), agent, id); err != nil {
 		return err
 	}
 	c.render(w, http.StatusOK, "finding", s, p)
@@ -107,7 +107,7 @@ func findingPath(agent, id string) string {
 // evidence notes the look before it shows anything.
 func (c *Console) evidence(w http.ResponseWriter, r *http.Request, s account.Session) error {
 	agent, id := r.PathValue("agent"), r.PathValue("id")
-	e, err := c.store.Evidence(r.Context(), agent, id)
+	e, err := c.parts.Store.Evidence(r.Context(), agent, id)
 	if err != nil {
 		return err
 	}
@@ -135,7 +135,7 @@ func fileName(s string) string {
 func (c *Console) hold(w http.ResponseWriter, r *http.Request, s account.Session) error {
 	agent, id := r.PathValue("agent"), r.PathValue("id")
 	hold := r.PostFormValue("hold") == "true"
-	if err := c.store.SetLegalHold(r.Context(), agent, id, hold); err != nil {
+	if err := c.parts.Store.SetLegalHold(r.Context(), agent, id, hold); err != nil {
 		return err
 	}
 	action := "ended legal hold"
@@ -152,7 +152,7 @@ func (c *Console) hold(w http.ResponseWriter, r *http.Request, s account.Session
 func (c *Console) decide(w http.ResponseWriter, r *http.Request, s account.Session) error {
 	agent, id := r.PathValue("agent"), r.PathValue("id")
 	v := triage.Verdict{State: r.PostFormValue("state"), Assignee: r.PostFormValue("assignee"), Decision: r.PostFormValue("decision"), Note: r.PostFormValue("note")}
-	_, err := c.desk.Decide(r.Context(), agent, id, v, s.Name, address(r))
+	_, err := c.parts.Desk.Decide(r.Context(), agent, id, v, s.Name, address(r))
 	var invalid triage.Invalid
 	if errors.As(err, &invalid) {
 		return refusal{http.StatusBadRequest, "This was not kept: " + invalid.Error() + ". Go back and change it."}
@@ -165,5 +165,5 @@ func (c *Console) decide(w http.ResponseWriter, r *http.Request, s account.Sessi
 }
 
 func (c *Console) log(r *http.Request, s account.Session, action, subject string) error {
-	return c.store.LogAccess(r.Context(), store.Access{At: time.Now(), Actor: s.Name, Action: action, Subject: subject, Address: address(r)})
+	return c.parts.Store.LogAccess(r.Context(), store.Access{At: time.Now(), Actor: s.Name, Action: action, Subject: subject, Address: address(r)})
 }

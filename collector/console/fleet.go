@@ -21,7 +21,7 @@ type agentsPage struct {
 }
 
 func (c *Console) agents(w http.ResponseWriter, r *http.Request, s account.Session) error {
-	agents, err := c.fleet.Agents(r.Context(), time.Now())
+	agents, err := c.parts.Fleet.Agents(r.Context(), time.Now())
 	if err != nil {
 		return err
 	}
@@ -36,7 +36,7 @@ func (c *Console) agents(w http.ResponseWriter, r *http.Request, s account.Sessi
 }
 
 func (c *Console) agent(w http.ResponseWriter, r *http.Request, s account.Session) error {
-	a, err := c.fleet.Agent(r.Context(), r.PathValue("agent"), time.Now())
+	a, err := c.parts.Fleet.Agent(r.Context(), r.PathValue("agent"), time.Now())
 	if err != nil {
 		return err
 	}
@@ -53,10 +53,10 @@ type exportersPage struct {
 func (c *Console) exporterList(w http.ResponseWriter, r *http.Request, s account.Session) error {
 	var p exportersPage
 	var err error
-	if p.Exporters, err = c.exporters.Status(r.Context()); err != nil {
+	if p.Exporters, err = c.parts.Exporters.Status(r.Context()); err != nil {
 		return err
 	}
-	if p.Parked, err = c.store.Parked(r.Context(), "", shownRows); err != nil {
+	if p.Parked, err = c.parts.Store.Parked(r.Context(), "", shownRows); err != nil {
 		return err
 	}
 	c.render(w, http.StatusOK, "exporters", s, p)
@@ -64,7 +64,7 @@ func (c *Console) exporterList(w http.ResponseWriter, r *http.Request, s account
 }
 
 func (c *Console) access(w http.ResponseWriter, r *http.Request, s account.Session) error {
-	list, err := c.store.AccessLog(r.Context(), shownRows)
+	list, err := c.parts.Store.AccessLog(r.Context(), shownRows)
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ type recordPage struct {
 }
 
 func (c *Console) recordPage(r *http.Request, problem string) recordPage {
-	p := recordPage{Reports: c.reports.List(), Entity: r.FormValue("entity"), From: r.FormValue("from"), To: r.FormValue("to"), Error: problem}
+	p := recordPage{Reports: c.parts.Reports.List(), Entity: r.FormValue("entity"), From: r.FormValue("from"), To: r.FormValue("to"), Error: problem}
 	for _, x := range p.Reports {
 		p.Busy = p.Busy || x.Finished.IsZero()
 	}
@@ -49,7 +49,7 @@ func (c *Console) askReport(w http.ResponseWriter, r *http.Request, s account.Se
 	if err := c.log(r, s, "asked for a report of the record", api.ReportSubject(q.Entity, q.From, q.To)); err != nil {
 		return err
 	}
-	_, err = c.reports.Ask(q, time.Now())
+	_, err = c.parts.Reports.Ask(q, time.Now())
 	var unfit reports.Invalid
 	switch {
 	case errors.As(err, &unfit):
@@ -72,7 +72,7 @@ func (c *Console) reportDocument(w http.ResponseWriter, r *http.Request, s accou
 	if format != "json" && format != "html" {
 		return fmt.Errorf("format: %w", store.ErrNotFound)
 	}
-	f, report, err := c.reports.Open(r.PathValue("report"), format)
+	f, report, err := c.parts.Reports.Open(r.PathValue("report"), format)
 	if errors.Is(err, reports.ErrNotReady) {
 		return refusal{http.StatusConflict, "The report is not ready yet. Go back and wait a moment."}
 	}
@@ -90,7 +90,7 @@ func (c *Console) reportDocument(w http.ResponseWriter, r *http.Request, s accou
 }
 
 func (c *Console) packList(w http.ResponseWriter, r *http.Request, s account.Session) error {
-	list, err := c.packs.Assignments(r.Context())
+	list, err := c.parts.Packs.Assignments(r.Context())
 	if err != nil {
 		return err
 	}
@@ -99,6 +99,6 @@ func (c *Console) packList(w http.ResponseWriter, r *http.Request, s account.Ses
 }
 
 func (c *Console) limitList(w http.ResponseWriter, _ *http.Request, s account.Session) error {
-	c.render(w, http.StatusOK, "limits", s, c.limits)
+	c.render(w, http.StatusOK, "limits", s, c.parts.Limits)
 	return nil
 }

@@ -21,7 +21,7 @@ func (c *Console) session(r *http.Request) (account.Session, error) {
 	if err != nil || len(cookie.Value) > 100 {
 		return account.Session{}, account.ErrSession
 	}
-	return c.accounts.Session(r.Context(), cookie.Value)
+	return c.parts.Accounts.Session(r.Context(), cookie.Value)
 }
 
 func sameSecret(a, b string) bool {
@@ -37,7 +37,7 @@ type signInPage struct {
 }
 
 func (c *Console) signInPage(user, problem string) signInPage {
-	return signInPage{User: user, Error: problem, Provider: c.accounts.Provider(), Passwords: c.accounts.PasswordsAllowed()}
+	return signInPage{User: user, Error: problem, Provider: c.parts.Accounts.Provider(), Passwords: c.parts.Accounts.PasswordsAllowed()}
 }
 
 func (c *Console) showSignIn(w http.ResponseWriter, r *http.Request) {
@@ -51,7 +51,7 @@ func (c *Console) showSignIn(w http.ResponseWriter, r *http.Request) {
 func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
 	user := r.PostFormValue("user")
-	secret, err := c.accounts.SignIn(r.Context(), user, r.PostFormValue("password"), address(r))
+	secret, err := c.parts.Accounts.SignIn(r.Context(), user, r.PostFormValue("password"), address(r))
 	switch {
 	case errors.Is(err, account.ErrTooMany):
 		w.Header().Set("Retry-After", "60")
@@ -68,11 +68,11 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *Console) signOut(w http.ResponseWriter, r *http.Request, s account.Session) error {
-	if err := c.accounts.SignOut(r.Context(), s); err != nil {
+	if err := c.parts.Accounts.SignOut(r.Context(), s); err != nil {
 		return err
 	}
 	http.SetCookie(w, &http.Cookie{Name: cookieName, Path: "/", Secure: true, HttpOnly: true, MaxAge: -1})
-	if at := c.accounts.SignOutURL(s); at != "" {
+	if at := c.parts.Accounts.SignOutURL(s); at != "" {
 		p := c.signInPage("", "")
 		p.SignedOut = at
 		c.render(w, http.StatusOK, "signin", account.Session{}, p)
@@ -87,7 +87,7 @@ type passwordPage struct{ Error string }
 
 func (c *Console) showPassword(w http.ResponseWriter, _ *http.Request, s account.Session) error {
 	if s.External() {
-		return refusal{http.StatusForbidden, "Your password is kept by " + c.accounts.Provider() + "; change it there."}
+		return refusal{http.StatusForbidden, "Your password is kept by " + c.parts.Accounts.Provider() + "; change it there."}
 	}
 	c.render(w, http.StatusOK, "password", s, passwordPage{})
 	return nil
@@ -101,7 +101,7 @@ func (c *Console) changePassword(w http.ResponseWriter, r *http.Request, s accou
 	if r.PostFormValue("new") != r.PostFormValue("repeat") {
 		return again("The two new passwords differ.")
 	}
-	secret, err := c.accounts.ChangePassword(r.Context(), s, r.PostFormValue("old"), r.PostFormValue("new"))
+	secret, err := c.parts.Accounts.ChangePassword(r.Context(), s, r.PostFormValue("old"), r.PostFormValue("new"))
 	var bad account.BadPassword
 	switch {
 	case errors.As(err, &bad):

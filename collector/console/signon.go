@@ -18,7 +18,7 @@ const attemptLife = 600
 
 // beginSignOn sends the browser to the provider.
 func (c *Console) beginSignOn(w http.ResponseWriter, r *http.Request) {
-	to, attempt, err := c.accounts.BeginSignOn(r.Context(), address(r))
+	to, attempt, err := c.parts.Accounts.BeginSignOn(r.Context(), address(r))
 	if err != nil {
 		c.signOnFailed(w, r, err)
 		return
@@ -45,7 +45,7 @@ func (c *Console) finishSignOn(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	http.SetCookie(w, &http.Cookie{Name: attemptCookie, Path: "/", Secure: true, HttpOnly: true, MaxAge: -1})
-	secret, err := c.accounts.FinishSignOn(r.Context(), attempt, r.URL.Query(), address(r))
+	secret, err := c.parts.Accounts.FinishSignOn(r.Context(), attempt, r.URL.Query(), address(r))
 	if err != nil {
 		c.signOnFailed(w, r, err)
 		return
