@@ -117,29 +117,39 @@ func TestOpenTelemetryCollectorTakesBothProtocols(t *testing.T) {
 			start(t, address, program, "--config", filepath.Join(folder, "otel.yaml"))
 			e := open(t, "otlp", "ocsf", fmt.Sprintf("protocol: %s\nurl: https://%s\ntls: {ca: %s, certificate: %s, key: %s}",
 				protocol, address, p.file("ca.crt"), p.file("client.crt"), p.file("client.key")))
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
-			defer cancel()
-			batch := items(t)
-			if err := e.Export(ctx, batch); err != nil {
-				t.Fatal(err)
-			}
-			var want []string
-			for i := range batch {
-				text, _ := ocsfFormat{}.Append(nil, &batch[i])
-				want = append(want, string(text))
-			}
-			var got []string
-			eventually(t, "the records", func() bool {
-				text, _ := os.ReadFile(out)
-				got = bodies(t, text)
-				return len(got) >= len(want)
-			})
-			slices.Sort(want)
-			slices.Sort(got)
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Error(diff)
-			}
+			arrives(t, e, ocsfFormat{}, "", out, func(text []byte) []string { return bodies(t, text) })
 		})
+	}
+}
+
+// arrives exports the items and waits until the receiver has written them all to
+// out: each in its format, behind the prefix, in any order.
+func arrives(t *testing.T, e Exporter, f Format, prefix, out string, read func([]byte) []string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	batch := items(t)
+	if err := e.Export(ctx, batch); err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for i := range batch {
+		text, err := f.Append(nil, &batch[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, prefix+string(text))
+	}
+	var got []string
+	eventually(t, "what was exported", func() bool {
+		text, _ := os.ReadFile(out) // not there yet
+		got = read(text)
+		return len(got) >= len(want)
+	})
+	slices.Sort(want)
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }
 

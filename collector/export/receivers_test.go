@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -55,31 +54,7 @@ func TestOpenTelemetryCollectorTakesSyslog(t *testing.T) {
 			start(t, address, program, "--config", filepath.Join(folder, "otel.yaml"))
 			e := open(t, "syslog", "leef", fmt.Sprintf("transport: tls\nframing: %s\naddress: %s\ntls: {ca: %s, certificate: %s, key: %s}",
 				framing, address, p.file("ca.crt"), p.file("client.crt"), p.file("client.key")))
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
-			defer cancel()
-			batch := items(t)
-			if err := e.Export(ctx, batch); err != nil {
-				t.Fatal(err)
-			}
-			var want []string
-			for i := range batch {
-				text, err := leefFormat{}.Append(nil, &batch[i])
-				if err != nil {
-					t.Fatal(err)
-				}
-				want = append(want, "sallyport finding "+string(text))
-			}
-			var got []string
-			eventually(t, "the messages", func() bool {
-				text, _ := os.ReadFile(out)
-				got = messages(text)
-				return len(got) >= len(want)
-			})
-			slices.Sort(want)
-			slices.Sort(got)
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Error(diff)
-			}
+			arrives(t, e, leefFormat{}, "sallyport finding ", out, messages)
 		})
 	}
 }
